@@ -1,0 +1,18 @@
+//! Pure decoders: bytes to meaning, each with three answers.
+
+pub mod client_hello;
+pub mod dns;
+pub mod eventstream;
+mod host_name;
+pub mod json;
+
+/// What a decoder says of the bytes it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// The bytes hold this.
+    Match(T),
+    /// The bytes so far are a valid beginning; more may complete them.
+    Incomplete,
+    /// The bytes are something else, and more bytes will not change that.
+    NoMatch,
+}

@@ -1,0 +1,1 @@
+//! Token usage from responses of every provider family.

@@ -1,0 +1,53 @@
+//! Compiles the .proto files without protoc and gives every message its JSON form.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=keywitness");
+    let files = protox::compile(["keywitness/v1/record.proto"], ["."])?;
+    let mut config = prost_build::Config::new();
+    config
+        .message_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
+        .message_attribute(".", "#[serde(default)]")
+        .enum_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
+        .enum_attribute(".", "#[serde(rename_all = \"snake_case\")]")
+        .boxed(".keywitness.v1.Record.body.model_call")
+        .boxed(".keywitness.v1.Record.body.flow")
+        .field_attribute("Record.body", "#[serde(flatten)]");
+    // Absent, empty and zero are written as nothing: in this schema unknown is absent, never 0.
+    let set = files.clone();
+    for file in &set.file {
+        for message in &file.message_type {
+            json_rules(&mut config, &format!(".{}.{}", file.package(), message.name()), message);
+        }
+    }
+    config.compile_fds(files)?;
+    Ok(())
+}
+
+/// Adds the serde attributes of one message: RFC 3339 times, and nothing for what is absent.
+fn json_rules(
+    config: &mut prost_build::Config,
+    path: &str,
+    message: &prost_types::DescriptorProto,
+) {
+    use prost_types::field_descriptor_proto::{Label, Type};
+    const TIMES: [&str; 10] = [
+        "time", "start_time", "opened", "closed", "started", "ended", "first_seen", "last_seen", "since", "until",
+    ];
+    for field in &message.field {
+        if field.oneof_index.is_some() && !field.proto3_optional() {
+            continue;
+        }
+        let at = format!("{path}.{}", field.name());
+        let optional = field.proto3_optional() || field.r#type() == Type::Message;
+        let rule = if field.label() == Label::Repeated {
+            "skip_serializing_if = \"crate::is_empty\"".to_owned()
+        } else if TIMES.contains(&field.name()) && field.r#type() == Type::Fixed64 {
+            "with = \"crate::time\", skip_serializing_if = \"crate::is_default\"".to_owned()
+        } else if optional {
+            "skip_serializing_if = \"Option::is_none\"".to_owned()
+        } else {
+            "skip_serializing_if = \"crate::is_default\"".to_owned()
+        };
+        config.field_attribute(&at, format!("#[serde({rule})]"));
+    }
+}

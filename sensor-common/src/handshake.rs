@@ -1,0 +1,57 @@
+//! Events of the first-payload hook.
+
+use crate::{Header, connect, layout};
+
+/// Payload bytes in one event.
+pub const CHUNK: usize = 2048;
+/// Events for one packet; more payload is not copied (a request head is at most 16 KiB here).
+pub const MAX_CHUNKS: usize = 8;
+/// Payload bytes captured of one flow.
+pub const MAX_CAPTURE: u32 = (CHUNK * MAX_CHUNKS) as u32;
+/// Packets with payload looked at before a flow is left alone.
+pub const MAX_PACKETS: u32 = 16;
+
+/// What the first payload of a flow is, and whether more of it is awaited.
+pub mod state {
+    /// No payload seen yet.
+    pub const NEW: u32 = 0;
+    /// A TLS ClientHello, more of it awaited.
+    pub const TLS: u32 = 1;
+    /// A cleartext HTTP/1 request head, more of it awaited.
+    pub const HTTP: u32 = 2;
+    /// An HTTP CONNECT: a TLS ClientHello may follow in the tunnel.
+    pub const TUNNEL: u32 = 3;
+    /// Nothing more is read of this flow.
+    pub const DONE: u32 = 4;
+}
+
+/// What the first bytes of a [`Payload`] look like.
+pub mod shape {
+    /// A TLS handshake record.
+    pub const TLS: u32 = 1;
+    /// An HTTP/1 request.
+    pub const HTTP: u32 = 2;
+    /// A QUIC long-header packet.
+    pub const QUIC: u32 = 3;
+    /// Something else; no bytes are copied.
+    pub const OTHER: u32 = 4;
+}
+
+layout! {
+    /// A part of the first payload of a flow.
+    pub struct Payload {
+        /// Common part; `data_len` bytes of `data` are used.
+        pub header: Header,
+        /// The flow.
+        pub flow: connect::Flow,
+        /// One of [`shape`].
+        pub shape: u32,
+        /// Position of `data` in the flow's payload, bytes.
+        pub offset: u32,
+        /// Payload.
+        pub data: [u8; CHUNK],
+    }
+}
+
+/// Bytes before `data` in a [`Payload`].
+pub const PAYLOAD_FIXED: usize = core::mem::offset_of!(Payload, data);

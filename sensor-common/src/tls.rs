@@ -1,0 +1,129 @@
+//! Events, tables and limits of the TLS hooks.
+
+use crate::{Header, Task, layout};
+
+/// Plaintext bytes in the largest event.
+pub const MAX_CHUNK: usize = 16384;
+/// Event payload sizes, smallest that fits is used, bytes.
+pub const SIZES: [usize; 4] = [256, 1024, 4096, MAX_CHUNK];
+/// Events for one read or write; the rest of a larger one is reported as a gap.
+pub const MAX_CHUNKS: u32 = 16;
+/// Files whose TLS functions can be probed at one time.
+pub const MAX_TARGETS: u32 = 1024;
+/// Bytes of a TLS object searched for the client random.
+pub const SEARCH_WINDOW: u64 = 2048;
+/// Failed searches per file before the search stops until user space allows more.
+pub const SEARCH_TRIES: u32 = 256;
+
+/// Direction of plaintext.
+pub mod direction {
+    /// Written by the process.
+    pub const WRITE: u32 = 0;
+    /// Read by the process.
+    pub const READ: u32 = 1;
+}
+
+/// What user space decided about a TLS connection.
+pub mod verdict {
+    /// Not decided; plaintext is copied.
+    pub const PENDING: u8 = 0;
+    /// A model endpoint.
+    pub const MODEL: u8 = 1;
+    /// Something else: nothing is copied.
+    pub const OTHER: u8 = 2;
+}
+
+/// How a TLS connection is named in [`Handle`].
+pub mod handle {
+    /// By the first half of its client random (RFC 8446 4.1.2), read from the TLS object.
+    pub const RANDOM: u32 = 1;
+    /// By TLS object address and process, because the random could not be found.
+    pub const OBJECT: u32 = 2;
+}
+
+layout! {
+    /// Name of a TLS connection.
+    pub struct Handle {
+        /// Client random, or process id and object address.
+        pub bytes: [u8; 16],
+    }
+
+    /// A TLS connection.
+    pub struct Connection {
+        /// Socket cookie of the flow whose ClientHello carried this random; 0 when unbound.
+        pub cookie: u64,
+        /// TLS object of the client side, 0 until it wrote a request.
+        pub object: u64,
+        /// Process of the client side.
+        pub tgid: u32,
+        /// Padding.
+        pub pad: u32,
+    }
+
+    /// Where the client random lies in a library's TLS object.
+    pub struct Layout {
+        /// 0 unknown, 1 known.
+        pub known: u32,
+        /// Failed searches so far.
+        pub tries: u32,
+        /// Offset of the pointer to follow first, [`NO_POINTER`] for none, bytes.
+        pub pointer: u32,
+        /// Offset of the random, bytes.
+        pub random: u32,
+    }
+
+    /// Hits of one probed file, per CPU.
+    pub struct Hits {
+        /// Calls of a probed function.
+        pub total: u64,
+        /// Of these, on connections to model endpoints (or undecided ones that carry a request).
+        pub model: u64,
+    }
+
+    /// A TLS function call under way, by thread.
+    pub struct Call {
+        /// TLS object.
+        pub object: u64,
+        /// Caller's buffer.
+        pub buffer: u64,
+        /// Where the `_ex` functions store the byte count, else 0.
+        pub count: u64,
+        /// Stack pointer at entry, to tell nested and abandoned calls apart.
+        pub stack: u64,
+        /// One of [`direction`].
+        pub direction: u32,
+        /// Index of the probed file.
+        pub target: u32,
+    }
+
+    /// Plaintext of one read or write, or a part of it.
+    pub struct Data {
+        /// Common part; `data_len` bytes follow.
+        pub header: Header,
+        /// Who called the function.
+        pub task: Task,
+        /// The connection.
+        pub connection: Handle,
+        /// TLS object address.
+        pub object: u64,
+        /// Socket cookie, 0 when unbound.
+        pub cookie: u64,
+        /// One of [`handle`].
+        pub handle: u32,
+        /// One of [`direction`].
+        pub direction: u32,
+        /// Index of the probed file.
+        pub target: u32,
+        /// Bytes the call moved in all.
+        pub total: u32,
+        /// Position of this part in the call, bytes.
+        pub offset: u32,
+        /// Padding.
+        pub pad: u32,
+    }
+}
+
+/// [`Layout::pointer`] when the random lies in the object itself.
+pub const NO_POINTER: u32 = u32::MAX;
+/// Bytes of a [`Data`] event before its plaintext.
+pub const DATA_FIXED: usize = core::mem::size_of::<Data>();

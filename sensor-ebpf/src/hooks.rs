@@ -1,0 +1,10 @@
+//! The programs, one file per hook family.
+
+mod connect;
+mod dns;
+mod flow;
+mod handshake;
+mod packet;
+mod process;
+mod socket;
+mod tls;

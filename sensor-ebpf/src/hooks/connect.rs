@@ -1,0 +1,134 @@
+//! Who opens a flow.
+//!
+//! Hook: `cgroup/connect4,6` and, for datagrams without connect, `cgroup/sendmsg4,6` (since 4.17 and
+//! 4.18), at the root of the cgroup v2 tree. They run in the context of the calling thread with the
+//! socket at hand, io_uring included, and the address is the one the kernel uses, after the copy from
+//! user memory. What is learned is stored in the socket itself. Missed: sockets connected before the
+//! sensor started (seeded by user space), and TCP Fast Open data sent with `sendto(MSG_FASTOPEN)` on
+//! kernels that skip the hook there.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
+    macros::cgroup_sock_addr,
+    programs::SockAddrContext,
+};
+use sensor_common::{
+    cause,
+    connect::{Address, Connect},
+    handshake, kind,
+};
+
+use super::socket;
+use crate::{
+    emit::{self, Urgency},
+    maps::MODEL_ADDRESSES,
+    offsets,
+};
+
+const ALLOW: i32 = 1;
+const IPPROTO_UDP: u32 = 17;
+/// Datagrams to other ports are neither QUIC to a model endpoint nor DNS.
+const UDP_PORTS: [u16; 2] = [443, 53];
+
+#[cgroup_sock_addr(connect4)]
+fn kw_connect4(ctx: SockAddrContext) -> i32 {
+    opened(&ctx, remote4(&ctx));
+    ALLOW
+}
+
+#[cgroup_sock_addr(connect6)]
+fn kw_connect6(ctx: SockAddrContext) -> i32 {
+    opened(&ctx, remote6(&ctx));
+    ALLOW
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+fn kw_sendmsg4(ctx: SockAddrContext) -> i32 {
+    opened(&ctx, remote4(&ctx));
+    ALLOW
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+fn kw_sendmsg6(ctx: SockAddrContext) -> i32 {
+    opened(&ctx, remote6(&ctx));
+    ALLOW
+}
+
+#[inline(always)]
+fn remote4(ctx: &SockAddrContext) -> Address {
+    // SAFETY: the context is valid for the run of the program.
+    let (ip, port) = unsafe { ((*ctx.sock_addr).user_ip4, (*ctx.sock_addr).user_port) };
+    address4(ip, u16::from_be(port as u16))
+}
+
+#[inline(always)]
+fn remote6(ctx: &SockAddrContext) -> Address {
+    // SAFETY: the context is valid for the run of the program; each word is read by itself because
+    // the verifier allows only word accesses here.
+    let (a, b, c, d, port) = unsafe {
+        let addr = ctx.sock_addr;
+        ((*addr).user_ip6[0], (*addr).user_ip6[1], (*addr).user_ip6[2], (*addr).user_ip6[3], (*addr).user_port)
+    };
+    address6([a, b, c, d], u16::from_be(port as u16))
+}
+
+/// An IPv4 address (network byte order) in the common form.
+#[inline(always)]
+pub fn address4(ip: u32, port: u16) -> Address {
+    let b = ip.to_ne_bytes();
+    Address { ip: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]], port, pad: [0; 6] }
+}
+
+/// An IPv6 address (words in network byte order) in the common form.
+#[inline(always)]
+pub fn address6(words: [u32; 4], port: u16) -> Address {
+    let (a, b, c, d) =
+        (words[0].to_ne_bytes(), words[1].to_ne_bytes(), words[2].to_ne_bytes(), words[3].to_ne_bytes());
+    Address {
+        ip: [
+            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
+        ],
+        port,
+        pad: [0; 6],
+    }
+}
+
+#[inline(always)]
+fn opened(ctx: &SockAddrContext, remote: Address) {
+    // SAFETY: the context is valid for the run of the program.
+    let (protocol, sk) = unsafe { ((*ctx.sock_addr).protocol, (*ctx.sock_addr).__bindgen_anon_1.sk) };
+    if protocol == IPPROTO_UDP && !UDP_PORTS.contains(&remote.port) {
+        return;
+    }
+    let Some(flow) = socket::flow_or_new(sk) else {
+        emit::produced(kind::CONNECT);
+        emit::lost(kind::CONNECT, cause::TABLE_FULL);
+        return;
+    };
+    if protocol == IPPROTO_UDP && flow.cookie != 0 && flow.remote.ip == remote.ip && flow.remote.port == remote.port {
+        return; // a further datagram of the same flow
+    }
+    // A socket whose connect failed may connect again: everything is set anew.
+    // SAFETY: the helpers have no preconditions beyond a valid context.
+    unsafe {
+        flow.cookie = bpf_get_socket_cookie(ctx.as_ptr());
+        flow.opened_ns = bpf_ktime_get_boot_ns();
+    }
+    flow.task = offsets::current_task();
+    flow.remote = remote;
+    flow.protocol = protocol;
+    flow.state = handshake::state::NEW;
+    flow.first_seq = 0;
+    flow.packets = 0;
+    flow.wanted = 0;
+    flow.captured = 0;
+    flow.random = [0; 16];
+    // SAFETY: a shared read of a map value.
+    if unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some() {
+        if let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT) {
+            entry.write(Connect { header: emit::header(kind::CONNECT, 0), flow: *flow });
+            emit::submit(entry, Urgency::Now);
+        }
+    }
+}

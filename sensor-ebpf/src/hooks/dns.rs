@@ -1,0 +1,91 @@
+//! Which name an address was asked by.
+//!
+//! Hook: `cgroup_skb` ingress at the cgroup root (since 4.10), UDP from port 53 only; every other
+//! packet returns after two header bytes. The answer belongs to the cgroup of the receiving socket.
+//! Missed: DNS over TCP, TLS or HTTPS, answers that a local cache gives over a Unix socket, and packets
+//! with IPv6 extension headers.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use sensor_common::{
+    cause,
+    connect::Flow,
+    dns::{Answer, MAX_MESSAGE, SMALL_MESSAGE},
+    kind,
+};
+
+use super::{
+    packet::{self, UDP},
+    socket,
+};
+use crate::emit::{self, Urgency};
+
+const PASS: i32 = 1;
+const UDP_HEADER: usize = 8;
+const DNS_HEADER: usize = 12;
+const DNS_PORT: u16 = 53;
+
+#[repr(C)]
+struct Event<const N: usize> {
+    answer: Answer,
+    message: [u8; N],
+}
+
+#[cgroup_skb]
+fn kw_ingress(ctx: SkBuffContext) -> i32 {
+    let _ = look(&ctx);
+    PASS
+}
+
+#[inline(always)]
+fn look(ctx: &SkBuffContext) -> Option<()> {
+    let transport = packet::transport(ctx)?;
+    if transport.protocol != UDP {
+        return None;
+    }
+    let source: u16 = ctx.load(transport.offset).ok()?;
+    if u16::from_be(source) != DNS_PORT {
+        return None;
+    }
+    let offset = transport.offset + UDP_HEADER;
+    let len = (ctx.len() as usize).checked_sub(offset)?;
+    if len < DNS_HEADER {
+        return None;
+    }
+    if len <= SMALL_MESSAGE { send::<SMALL_MESSAGE>(ctx, offset, len) } else { send::<MAX_MESSAGE>(ctx, offset, len) }
+}
+
+#[inline(always)]
+fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Option<()> {
+    let take = if len < N { len } else { N };
+    // SAFETY: the context is valid for the run of the program.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    let flow = socket::flow(sk).map(|flow| *flow);
+    let mut entry = emit::reserve::<Event<N>>(kind::DNS)?;
+    let event = entry.as_mut_ptr();
+    // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is 1 to N.
+    let error = unsafe {
+        (*event).answer.header = emit::header(kind::DNS, take as u32);
+        match flow {
+            Some(flow) => (*event).answer.flow = flow,
+            None => core::ptr::write_bytes(core::ptr::addr_of_mut!((*event).answer.flow).cast::<u8>(), 0, size_of::<Flow>()),
+        }
+        (*event).answer.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
+        (*event).answer.message_len = len as u64;
+        if take == 0 || take > N {
+            -1
+        } else {
+            bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, (*event).message.as_mut_ptr().cast(), take as u32)
+        }
+    };
+    if error != 0 {
+        entry.discard(0);
+        emit::lost(kind::DNS, cause::READ_FAULT);
+        return None;
+    }
+    emit::submit(entry, Urgency::Now);
+    Some(())
+}

@@ -1,0 +1,227 @@
+//! What a flow is for: the first payload it sends.
+//!
+//! Hook: `cgroup_skb` egress at the cgroup root (since 4.10). It sees the bytes that leave, whatever
+//! library or system call sent them, before segmentation by the device: a ClientHello larger than one
+//! segment usually comes in one piece. Packets without payload return after the headers; packets of a
+//! flow that is done after one look at the socket's storage. The client random of a ClientHello goes
+//! into a table by which the TLS hook finds the socket of a TLS object. Missed: payload sent before the
+//! sensor started, kernel TLS, and the second request head of a cleartext connection.
+
+use aya_ebpf::{
+    helpers::generated::bpf_skb_load_bytes,
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use sensor_common::{
+    cause,
+    connect::Flow,
+    handshake::{CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, Payload, shape, state},
+    kind,
+    tls::{Connection, Handle},
+};
+
+use super::{
+    packet::{self, TCP, UDP},
+    socket,
+};
+use crate::{
+    emit::{self, Urgency},
+    maps::{CONNECTIONS, MODEL_ADDRESSES},
+};
+
+const PASS: i32 = 1;
+/// Bytes of a payload that tell what it is: a ClientHello up to the end of its random.
+const PEEK: usize = 44;
+/// Where the random starts: record header 5, handshake header 4, version 2 (RFC 8446 4.1.2, 5.1).
+const RANDOM_AT: usize = 11;
+const UDP_HEADER: usize = 8;
+
+#[cgroup_skb]
+fn kw_egress(ctx: SkBuffContext) -> i32 {
+    let _ = look(&ctx);
+    PASS
+}
+
+#[inline(always)]
+fn look(ctx: &SkBuffContext) -> Option<()> {
+    let transport = packet::transport(ctx)?;
+    let (seq, offset, len) = match transport.protocol {
+        TCP => packet::tcp_payload(ctx, transport.offset)?,
+        UDP => {
+            let offset = transport.offset + UDP_HEADER;
+            (0, offset, (ctx.len() as usize).checked_sub(offset)?)
+        }
+        _ => return None,
+    };
+    // SAFETY: the context is valid for the run of the program.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    let flow = socket::flow(sk)?;
+    if flow.state == state::DONE || len == 0 {
+        return None;
+    }
+    if transport.protocol == UDP { quic(ctx, flow, offset, len) } else { tcp(ctx, flow, seq, offset, len) }
+}
+
+#[inline(always)]
+fn peek(ctx: &SkBuffContext, offset: usize, len: usize) -> Option<[u8; PEEK]> {
+    let mut bytes = [0u8; PEEK];
+    let wanted = if len < PEEK { len } else { PEEK };
+    load(ctx, offset, bytes.as_mut_ptr(), wanted, PEEK)?;
+    Some(bytes)
+}
+
+/// Copies `len` (1 to `limit`) packet bytes at `offset`.
+#[inline(always)]
+fn load(ctx: &SkBuffContext, offset: usize, to: *mut u8, len: usize, limit: usize) -> Option<()> {
+    if len == 0 || len > limit {
+        return None;
+    }
+    // SAFETY: `to` has room for `limit` bytes and `len` is at most that; the helper checks the packet.
+    let error = unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, to.cast(), len as u32) };
+    (error == 0).then_some(())
+}
+
+#[inline(always)]
+fn quic(ctx: &SkBuffContext, flow: &mut Flow, offset: usize, len: usize) -> Option<()> {
+    flow.state = state::DONE;
+    let first = peek(ctx, offset, len)?;
+    // Long header with the fixed bit and a version (RFC 9000 17.2).
+    let version = u32::from_be_bytes([first[1], first[2], first[3], first[4]]);
+    if first[0] & 0xc0 == 0xc0 && version != 0 {
+        flow.captured = 1;
+        chunk(ctx, flow, shape::QUIC, 0, offset, len)?;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn tcp(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usize) -> Option<()> {
+    flow.packets = flow.packets.wrapping_add(1);
+    if flow.packets > MAX_PACKETS {
+        flow.state = state::DONE;
+        return None;
+    }
+    if flow.state == state::NEW || flow.state == state::TUNNEL {
+        begin(ctx, flow, seq, offset, len)?;
+    }
+    let shape = match flow.state {
+        state::TLS => shape::TLS,
+        state::HTTP | state::TUNNEL => shape::HTTP,
+        _ => return None,
+    };
+    let position = seq.wrapping_sub(flow.first_seq);
+    if position < flow.captured {
+        return None; // sent again
+    }
+    if position > flow.captured {
+        // A part was never seen here: what follows cannot be put in place.
+        flow.state = state::DONE;
+        emit::lost(kind::PAYLOAD, cause::OVER_LIMIT);
+        return None;
+    }
+    let room = MAX_CAPTURE.saturating_sub(flow.captured) as usize;
+    let take = if len < room { len } else { room };
+    let start = flow.captured;
+    flow.captured = flow.captured.wrapping_add(take as u32);
+    if flow.state != state::TUNNEL && flow.captured >= flow.wanted {
+        flow.state = state::DONE;
+    }
+    for index in 0..MAX_CHUNKS {
+        let done = index * CHUNK;
+        if done >= take {
+            break;
+        }
+        if chunk(ctx, flow, shape, start.wrapping_add(done as u32), offset + done, take - done).is_none() {
+            flow.state = state::DONE;
+            break;
+        }
+    }
+    Some(())
+}
+
+/// Decides what a flow is from its first payload.
+#[inline(always)]
+fn begin(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usize) -> Option<()> {
+    let first = peek(ctx, offset, len)?;
+    // Handshake record of TLS 1.x that holds a ClientHello (RFC 8446 5.1, 4).
+    if first[0] == 0x16 && first[1] == 3 && first[5] == 1 {
+        let record = u32::from(first[3]) << 8 | u32::from(first[4]);
+        let message = 4 + (u32::from(first[6]) << 16 | u32::from(first[7]) << 8 | u32::from(first[8]));
+        // Each further record that the message is split into adds its own header.
+        let records = if record >= message || record < 64 { 1 } else { message / record + 1 };
+        let wanted = message.saturating_add(records * 5);
+        flow.first_seq = seq;
+        flow.captured = 0;
+        flow.wanted = if wanted < MAX_CAPTURE { wanted } else { MAX_CAPTURE };
+        flow.state = state::TLS;
+        if len >= PEEK {
+            flow.random.copy_from_slice(&first[RANDOM_AT..RANDOM_AT + 16]);
+            let connection = Connection { cookie: flow.cookie, object: 0, tgid: flow.task.process.tgid, pad: 0 };
+            if CONNECTIONS.insert(&Handle { bytes: flow.random }, &connection, 0).is_err() {
+                emit::lost(kind::PAYLOAD, cause::TABLE_FULL);
+            }
+        }
+        return Some(());
+    }
+    if flow.state == state::TUNNEL {
+        return None; // the tunnel may still begin later
+    }
+    flow.first_seq = seq;
+    if is_method(&first) {
+        flow.state = if first[..4] == *b"CONN" { state::TUNNEL } else { state::HTTP };
+        flow.wanted = MAX_CAPTURE;
+        return Some(());
+    }
+    flow.state = state::DONE;
+    // SAFETY: a shared read of a map value.
+    if unsafe { MODEL_ADDRESSES.get(&flow.remote.ip) }.is_some() {
+        flow.captured = 1;
+        chunk(ctx, flow, shape::OTHER, 0, offset, 0)?;
+    }
+    None
+}
+
+/// Whether `bytes` begin with an HTTP request method and a space (RFC 9110 9.3).
+#[inline(always)]
+pub fn is_method(bytes: &[u8; PEEK]) -> bool {
+    matches!(
+        [bytes[0], bytes[1], bytes[2], bytes[3]],
+        [b'G', b'E', b'T', b' ']
+            | [b'P', b'O', b'S', b'T']
+            | [b'P', b'U', b'T', b' ']
+            | [b'H', b'E', b'A', b'D']
+            | [b'D', b'E', b'L', b'E']
+            | [b'O', b'P', b'T', b'I']
+            | [b'P', b'A', b'T', b'C']
+            | [b'C', b'O', b'N', b'N']
+    )
+}
+
+#[inline(always)]
+fn chunk(
+    ctx: &SkBuffContext,
+    flow: &Flow,
+    shape: u32,
+    position: u32,
+    offset: usize,
+    len: usize,
+) -> Option<()> {
+    let take = if len < CHUNK { len } else { CHUNK };
+    let mut entry = emit::reserve::<Payload>(kind::PAYLOAD)?;
+    let event = entry.as_mut_ptr();
+    // SAFETY: `event` is memory of the reserved entry, filled before submit.
+    let copied = unsafe {
+        (*event).header = emit::header(kind::PAYLOAD, take as u32);
+        (*event).flow = *flow;
+        (*event).shape = shape;
+        (*event).offset = position;
+        take == 0 || load(ctx, offset, (*event).data.as_mut_ptr(), take, CHUNK).is_some()
+    };
+    if !copied {
+        entry.discard(0);
+        emit::lost(kind::PAYLOAD, cause::READ_FAULT);
+        return None;
+    }
+    emit::submit(entry, Urgency::Now);
+    Some(())
+}

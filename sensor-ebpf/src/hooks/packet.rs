@@ -1,0 +1,75 @@
+//! IP and transport headers of a packet, read in place.
+
+use aya_ebpf::programs::SkBuffContext;
+
+/// `IPPROTO_TCP`.
+pub const TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+pub const UDP: u8 = 17;
+
+const IPV4_MIN: usize = 20;
+const IPV6_LEN: usize = 40;
+const TCP_MIN: usize = 20;
+
+/// Transport protocol of a packet and where its header begins.
+#[derive(Clone, Copy)]
+pub struct Transport {
+    /// IP protocol number; extension headers of IPv6 are not followed.
+    pub protocol: u8,
+    /// Bytes before the transport header.
+    pub offset: usize,
+}
+
+#[inline(always)]
+fn bounds(ctx: &SkBuffContext) -> (usize, usize) {
+    // SAFETY: the context is valid for the run of the program.
+    unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) }
+}
+
+#[inline(always)]
+fn byte(ctx: &SkBuffContext, offset: usize) -> Option<u8> {
+    let (start, end) = bounds(ctx);
+    if start + offset + 1 > end {
+        return None;
+    }
+    // SAFETY: the bound was checked right above, in the form that the verifier follows.
+    Some(unsafe { *((start + offset) as *const u8) })
+}
+
+/// The transport of an IPv4 or IPv6 packet.
+#[inline(always)]
+pub fn transport(ctx: &SkBuffContext) -> Option<Transport> {
+    let first = byte(ctx, 0)?;
+    match first >> 4 {
+        4 => {
+            let length = usize::from(first & 0xf) * 4;
+            (length >= IPV4_MIN).then_some(())?;
+            Some(Transport { protocol: byte(ctx, 9)?, offset: length })
+        }
+        6 => Some(Transport { protocol: byte(ctx, 6)?, offset: IPV6_LEN }),
+        _ => None,
+    }
+}
+
+/// A TCP payload: sequence number and position in the packet; `None` when there is none.
+#[inline(always)]
+pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<(u32, usize, usize)> {
+    let (start, end) = bounds(ctx);
+    if start + at + TCP_MIN > end {
+        return None;
+    }
+    // SAFETY: the whole fixed header was checked right above.
+    let (seq, words) = unsafe {
+        let header = (start + at) as *const u8;
+        (
+            u32::from_be_bytes([*header.add(4), *header.add(5), *header.add(6), *header.add(7)]),
+            *header.add(12) >> 4,
+        )
+    };
+    let offset = at + usize::from(words) * 4;
+    let total = ctx.len() as usize;
+    if total <= offset {
+        return None;
+    }
+    Some((seq, offset, total - offset))
+}

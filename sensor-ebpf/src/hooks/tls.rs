@@ -1,0 +1,366 @@
+//! Plaintext of OpenSSL-compatible libraries.
+//!
+//! Hook: uprobe and uretprobe on `SSL_write`, `SSL_write_ex`, `SSL_read`, `SSL_read_ex` (attach
+//! cookies since 5.15). Plaintext is taken on return, where the accepted or read byte count is known:
+//! a partial write is not seen twice and a failed read shows no stale bytes. The connection is named by
+//! its client random, read from the TLS object itself at the moment of the call: an object address that
+//! is used again can never borrow another connection's socket. Missed: libraries without these
+//! functions, and connections whose ClientHello was sent before the sensor started (unbound).
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_probe_read_user_buf,
+        generated::bpf_get_attach_cookie,
+    },
+    macros::{uprobe, uretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use sensor_common::{
+    Task, cause, kind,
+    tls::{
+        Call, Connection, Data, Handle, Layout, MAX_CHUNK, MAX_CHUNKS, NO_POINTER, SEARCH_TRIES, SEARCH_WINDOW, SIZES,
+        direction, handle, verdict,
+    },
+};
+
+use crate::{
+    emit::{self, Urgency},
+    maps::{CALLS, CONNECTIONS, HITS, LAYOUTS, VERDICTS},
+    offsets,
+};
+
+/// Bit of the attach cookie: the function reads.
+const COOKIE_READ: u64 = 1 << 32;
+/// Bit of the attach cookie: the function stores its byte count through its fourth argument.
+const COOKIE_EX: u64 = 1 << 33;
+/// Largest user address (x86-64 and arm64 with 48 bits).
+const USER_MAX: u64 = 1 << 47;
+/// Offsets of the random behind a pointer: BoringSSL `SSL3_STATE`, OpenSSL 1.1 and LibreSSL `ssl3_state_st`.
+const BEHIND_POINTER: [u64; 2] = [0x30, 0xb8];
+/// Pointer fields at the start of a TLS object that are followed in a search.
+const POINTER_FIELDS: u64 = 32;
+
+#[repr(C)]
+struct Event<const N: usize> {
+    data: Data,
+    plaintext: [u8; N],
+}
+
+#[uprobe]
+fn kw_tls_enter(ctx: ProbeContext) -> u32 {
+    let _ = enter(&ctx);
+    0
+}
+
+#[uretprobe]
+fn kw_tls_return(ctx: RetProbeContext) -> u32 {
+    let _ = returned(&ctx);
+    0
+}
+
+#[inline(always)]
+fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
+    let regs = ctx.as_ptr().cast::<aya_ebpf::bindings::pt_regs>();
+    // SAFETY: the context of a probe is the register set.
+    #[cfg(bpf_target_arch = "x86_64")]
+    return unsafe { (*regs).rsp };
+    #[cfg(bpf_target_arch = "aarch64")]
+    return unsafe { (*regs).sp };
+}
+
+#[inline(always)]
+fn enter(ctx: &ProbeContext) -> Option<()> {
+    // SAFETY: a probe context is valid for the run of the program.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let target = cookie as u32;
+    let hits = HITS.get_ptr_mut(target)?;
+    // SAFETY: the per-CPU slot is valid for this run.
+    unsafe { (*hits).total += 1 };
+    let call = Call {
+        object: ctx.arg(0)?,
+        buffer: ctx.arg(1)?,
+        count: if cookie & COOKIE_EX != 0 { ctx.arg(3)? } else { 0 },
+        stack: stack_pointer(ctx),
+        direction: if cookie & COOKIE_READ != 0 { direction::READ } else { direction::WRITE },
+        target,
+    };
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a shared read of a map value that only this thread writes.
+    if let Some(outer) = unsafe { CALLS.get(&thread) } {
+        // A wrapper that calls the plain function (LibreSSL): the outer call reports.
+        if outer.object == call.object && outer.buffer == call.buffer && outer.stack > call.stack {
+            return None;
+        }
+    }
+    if CALLS.insert(&thread, &call, 0).is_err() {
+        emit::produced(kind::TLS);
+        emit::lost(kind::TLS, cause::TABLE_FULL);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn returned(ctx: &RetProbeContext) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a shared read of a map value that only this thread writes.
+    let call = *unsafe { CALLS.get(&thread) }?;
+    // On return the stack is where it was at entry, without the return address.
+    let stack = stack_pointer(ctx);
+    if stack < call.stack {
+        return None; // the inner call of a wrapper
+    }
+    let _ = CALLS.remove(&thread);
+    if stack > call.stack + 16 {
+        return None; // a call that never returned left this behind
+    }
+    let returned = ctx.ret::<u64>() as i32;
+    if returned <= 0 {
+        return None;
+    }
+    let total = if call.count != 0 {
+        // SAFETY: the helper checks the address.
+        let count: u64 = unsafe { bpf_probe_read_user(call.count as *const u64) }.ok()?;
+        if count > u64::from(u32::MAX >> 1) { return None } else { count as u32 }
+    } else {
+        returned as u32
+    };
+    if total == 0 {
+        return None;
+    }
+    plaintext(&call, total, (thread >> 32) as u32)
+}
+
+#[inline(always)]
+fn plaintext(call: &Call, total: u32, tgid: u32) -> Option<()> {
+    let (connection, named) = match name(call) {
+        Some(random) => (random, handle::RANDOM),
+        None => (object_handle(call.object, tgid), handle::OBJECT),
+    };
+    // SAFETY: a shared read of a map value.
+    let decided = unsafe { VERDICTS.get(&connection) }.copied().unwrap_or(verdict::PENDING);
+    if decided == verdict::OTHER {
+        return None;
+    }
+    let mut first = [0u8; 8];
+    let peek = if total < 8 { total as usize } else { 8 };
+    // SAFETY: the helper checks the address.
+    if unsafe { bpf_probe_read_user_buf(call.buffer as *const u8, first.get_mut(..peek)?) }.is_err() {
+        emit::produced(kind::TLS);
+        emit::lost(kind::TLS, cause::READ_FAULT);
+        return None;
+    }
+    let cookie = client_side(&connection, call, tgid, &first)?;
+    if let Some(hits) = HITS.get_ptr_mut(call.target) {
+        // SAFETY: the per-CPU slot is valid for this run.
+        unsafe { (*hits).model += 1 };
+    }
+    send(call, total, &connection, named, cookie)
+}
+
+/// The socket cookie when this TLS object is the client side of the connection.
+///
+/// Both ends of a loopback connection hold the same random. The client is the object that wrote a
+/// request; the object that reads requests or writes responses is a server and is left alone.
+#[inline(always)]
+fn client_side(connection: &Handle, call: &Call, tgid: u32, first: &[u8; 8]) -> Option<u64> {
+    let request = call.direction == direction::WRITE && is_request(first);
+    match CONNECTIONS.get_ptr_mut(connection) {
+        Some(known) => {
+            // SAFETY: the entry stays valid for this run; both fields only ever hold one client's
+            // values, and a lost race is settled by the next request.
+            unsafe {
+                if request {
+                    (*known).object = call.object;
+                    (*known).tgid = tgid;
+                } else if (*known).object != call.object || (*known).tgid != tgid {
+                    return None;
+                }
+                Some((*known).cookie)
+            }
+        }
+        None if request => {
+            let unbound = Connection { cookie: 0, object: call.object, tgid, pad: 0 };
+            if CONNECTIONS.insert(connection, &unbound, 0).is_err() {
+                emit::produced(kind::TLS);
+                emit::lost(kind::TLS, cause::TABLE_FULL);
+                return None;
+            }
+            Some(0)
+        }
+        None => None,
+    }
+}
+
+#[inline(always)]
+fn is_request(first: &[u8; 8]) -> bool {
+    matches!(
+        [first[0], first[1], first[2], first[3]],
+        [b'G', b'E', b'T', b' ']
+            | [b'P', b'O', b'S', b'T']
+            | [b'P', b'U', b'T', b' ']
+            | [b'H', b'E', b'A', b'D']
+            | [b'D', b'E', b'L', b'E']
+            | [b'O', b'P', b'T', b'I']
+            | [b'P', b'A', b'T', b'C']
+            | [b'C', b'O', b'N', b'N']
+    )
+}
+
+#[inline(always)]
+fn object_handle(object: u64, tgid: u32) -> Handle {
+    let (a, b) = (object.to_ne_bytes(), tgid.to_ne_bytes());
+    Handle { bytes: [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], 0, 0, 0, 0] }
+}
+
+/// The client random of a TLS object, by the library's known layout or by a search.
+#[inline(always)]
+fn name(call: &Call) -> Option<Handle> {
+    let layout = LAYOUTS.get_ptr_mut(call.target)?;
+    // SAFETY: the array slot is valid for this run. `known` is written last and values of one library
+    // are the same from every thread.
+    unsafe {
+        if (*layout).known != 0 {
+            let base = if (*layout).pointer == NO_POINTER {
+                call.object
+            } else {
+                bpf_probe_read_user((call.object + u64::from((*layout).pointer)) as *const u64).ok()?
+            };
+            return handle_at(base + u64::from((*layout).random));
+        }
+        if (*layout).tries >= SEARCH_TRIES {
+            return None;
+        }
+        (*layout).tries += 1;
+    }
+    search(call.object, layout)
+}
+
+#[inline(always)]
+fn handle_at(address: u64) -> Option<Handle> {
+    // SAFETY: the helper checks the address.
+    let bytes: [u8; 16] = unsafe { bpf_probe_read_user(address as *const [u8; 16]) }.ok()?;
+    (bytes != [0; 16]).then_some(Handle { bytes })
+}
+
+/// Looks for a client random that the handshake hook saw on the wire. A hit is 16 equal random bytes,
+/// so whatever the library, it is no coincidence.
+#[inline(never)]
+fn search(object: u64, layout: *mut Layout) -> Option<Handle> {
+    let mut offset = 0u64;
+    while offset < SEARCH_WINDOW {
+        if let Some(found) = seen(object + offset) {
+            learn(layout, NO_POINTER, offset as u32);
+            return Some(found);
+        }
+        offset += 8;
+    }
+    let mut field = 0u64;
+    while field < POINTER_FIELDS * 8 {
+        // SAFETY: the helper checks the address.
+        let pointer: u64 = unsafe { bpf_probe_read_user((object + field) as *const u64) }.unwrap_or(0);
+        if pointer > 4096 && pointer < USER_MAX && pointer & 7 == 0 {
+            for behind in BEHIND_POINTER {
+                if let Some(found) = seen(pointer + behind) {
+                    learn(layout, field as u32, behind as u32);
+                    return Some(found);
+                }
+            }
+        }
+        field += 8;
+    }
+    None
+}
+
+#[inline(always)]
+fn seen(address: u64) -> Option<Handle> {
+    let found = handle_at(address)?;
+    // SAFETY: a shared read of a map value.
+    let connection = unsafe { CONNECTIONS.get(&found) }?;
+    (connection.cookie != 0).then_some(found)
+}
+
+#[inline(always)]
+fn learn(layout: *mut Layout, pointer: u32, random: u32) {
+    // SAFETY: the array slot is valid for this run; `known` comes last.
+    unsafe {
+        (*layout).pointer = pointer;
+        (*layout).random = random;
+        core::ptr::write_volatile(core::ptr::addr_of_mut!((*layout).known), 1);
+    }
+}
+
+#[inline(always)]
+fn send(call: &Call, total: u32, connection: &Handle, named: u32, cookie: u64) -> Option<()> {
+    let task = offsets::current_task();
+    let mut offset = 0u32;
+    for _ in 0..MAX_CHUNKS {
+        if offset >= total {
+            return Some(());
+        }
+        let left = (total - offset) as usize;
+        let part = Part { call, total, offset, connection, named, cookie, task: &task };
+        let sent = if left <= SIZES[0] {
+            part.send::<{ SIZES[0] }>(left)
+        } else if left <= SIZES[1] {
+            part.send::<{ SIZES[1] }>(left)
+        } else if left <= SIZES[2] {
+            part.send::<{ SIZES[2] }>(left)
+        } else {
+            part.send::<MAX_CHUNK>(left)
+        };
+        sent?;
+        offset += MAX_CHUNK as u32;
+    }
+    if offset < total {
+        emit::lost(kind::TLS, cause::OVER_LIMIT);
+    }
+    Some(())
+}
+
+struct Part<'a> {
+    call: &'a Call,
+    total: u32,
+    offset: u32,
+    connection: &'a Handle,
+    named: u32,
+    cookie: u64,
+    task: &'a Task,
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn send<const N: usize>(&self, left: usize) -> Option<()> {
+        let take = if left < N { left } else { N };
+        let mut entry = emit::reserve::<Event<N>>(kind::TLS)?;
+        let event = entry.as_mut_ptr();
+        let from = self.call.buffer + u64::from(self.offset);
+        // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is at most N.
+        let copied = unsafe {
+            (*event).data = Data {
+                header: emit::header(kind::TLS, take as u32),
+                task: *self.task,
+                connection: *self.connection,
+                object: self.call.object,
+                cookie: self.cookie,
+                handle: self.named,
+                direction: self.call.direction,
+                target: self.call.target,
+                total: self.total,
+                offset: self.offset,
+                pad: 0,
+            };
+            match (*event).plaintext.get_mut(..take) {
+                Some(room) => bpf_probe_read_user_buf(from as *const u8, room).is_ok(),
+                None => false,
+            }
+        };
+        if !copied {
+            entry.discard(0);
+            emit::lost(kind::TLS, cause::READ_FAULT);
+            return None;
+        }
+        emit::submit(entry, Urgency::Tick);
+        Some(())
+    }
+}

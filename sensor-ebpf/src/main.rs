@@ -1,0 +1,22 @@
+//! The kernel programs. One file per hook family; `maps` holds every table, `emit` is the only code
+//! that writes events, `offsets` the only code that reads kernel structures.
+//!
+//! Every program is passive: it returns the value that lets the kernel go on, whatever happens inside.
+#![no_std]
+#![no_main]
+
+mod emit;
+mod hooks;
+mod maps;
+mod offsets;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // The verifier refuses an endless loop, so a program that could reach this never loads.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

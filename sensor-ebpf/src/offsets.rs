@@ -1,0 +1,142 @@
+//! The only code that reads kernel structures. Offsets come from the running kernel's BTF: user
+//! space writes them into these frozen globals before load, so one object serves every kernel.
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_probe_read_kernel,
+        generated::bpf_get_current_task,
+    },
+};
+use sensor_common::{Generation, Task};
+
+macro_rules! globals {
+    ($($name:ident),* $(,)?) => {$(
+        #[unsafe(no_mangle)]
+        static $name: Global<u32> = Global::new(0);
+    )*};
+}
+
+globals!(
+    OFF_TASK_START,
+    OFF_TASK_LEADER,
+    OFF_TASK_PARENT,
+    OFF_TASK_TGID,
+    OFF_TASK_PID,
+    OFF_TASK_SIGNAL,
+    OFF_SIGNAL_LIVE,
+    OFF_TASK_MM,
+    OFF_MM_ARG_START,
+    OFF_MM_ARG_END,
+    OFF_BPRM_FILE,
+    OFF_BPRM_INTERP,
+    OFF_FILE_INODE,
+    OFF_INODE_INO,
+    OFF_INODE_SB,
+    OFF_SB_DEV,
+    KERNEL_LOG,
+);
+
+/// Whether kernel-side diagnostics are on. A frozen constant, so the verifier removes the branch.
+#[inline(always)]
+pub fn kernel_log() -> bool {
+    KERNEL_LOG.load() != 0
+}
+
+/// A pointer into kernel memory that is only ever read through the fault-safe helper.
+#[derive(Clone, Copy)]
+pub struct Kernel(u64);
+
+impl Kernel {
+    #[inline(always)]
+    fn read<T>(self, offset: &Global<u32>) -> T
+    where
+        T: Copy + Default,
+    {
+        let address = self.0.wrapping_add(u64::from(offset.load()));
+        // SAFETY: the helper checks the address and fails without a fault.
+        unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn follow(self, offset: &Global<u32>) -> Self {
+        Self(self.read::<u64>(offset))
+    }
+
+    /// A pointer that a tracepoint passed as an argument.
+    #[inline(always)]
+    pub fn from_argument<T>(pointer: *const T) -> Self {
+        Self(pointer as u64)
+    }
+
+    /// The running thread (`struct task_struct`).
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the helper has no preconditions.
+        Self(unsafe { bpf_get_current_task() })
+    }
+
+    /// The process that this `task_struct` belongs to.
+    #[inline(always)]
+    pub fn generation(self) -> Generation {
+        let leader = self.follow(&OFF_TASK_LEADER);
+        Generation { tgid: self.read(&OFF_TASK_TGID), pad: 0, start_ns: leader.read(&OFF_TASK_START) }
+    }
+
+    /// The parent's `task_struct`.
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        self.follow(&OFF_TASK_PARENT)
+    }
+
+    /// Whether this `task_struct` is the first thread of its process.
+    #[inline(always)]
+    pub fn is_leader(self) -> bool {
+        self.read::<u32>(&OFF_TASK_PID) == self.read::<u32>(&OFF_TASK_TGID)
+    }
+
+    /// Threads of the process that have not begun to exit (`signal_struct.live`).
+    #[inline(always)]
+    pub fn live_threads(self) -> u32 {
+        self.follow(&OFF_TASK_SIGNAL).read(&OFF_SIGNAL_LIVE)
+    }
+
+    /// First and last address of the arguments in user memory (`mm_struct`).
+    #[inline(always)]
+    pub fn arguments(self) -> (u64, u64) {
+        let mm = self.follow(&OFF_TASK_MM);
+        (mm.read(&OFF_MM_ARG_START), mm.read(&OFF_MM_ARG_END))
+    }
+
+    /// Address of the interpreter path of a `struct linux_binprm`, which for a program that is not a
+    /// script is the program's own path.
+    #[inline(always)]
+    pub fn binprm_path(self) -> u64 {
+        self.read(&OFF_BPRM_INTERP)
+    }
+
+    /// Device and inode of the file of a `struct linux_binprm`.
+    #[inline(always)]
+    pub fn binprm_file(self) -> (u64, u64) {
+        let inode = self.follow(&OFF_BPRM_FILE).follow(&OFF_FILE_INODE);
+        let device: u32 = inode.follow(&OFF_INODE_SB).read(&OFF_SB_DEV);
+        (u64::from(device), inode.read(&OFF_INODE_INO))
+    }
+}
+
+/// The running process and thread.
+#[inline(always)]
+pub fn current_task() -> Task {
+    let ids = bpf_get_current_pid_tgid();
+    // SAFETY: the helpers have no preconditions.
+    let cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    let leader = Kernel::current().follow(&OFF_TASK_LEADER);
+    Task {
+        process: Generation { tgid: (ids >> 32) as u32, pad: 0, start_ns: leader.read(&OFF_TASK_START) },
+        cgroup_id,
+        uid: bpf_get_current_uid_gid() as u32,
+        tid: ids as u32,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,184 @@
+//! Loads the kernel object and attaches everything that does not depend on a file.
+
+use std::{fs::File, path::PathBuf};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError, RawTracePoint,
+        SockOps, UProbe,
+    },
+};
+use sensor_common::setting;
+use thiserror::Error;
+
+use super::{
+    btf::BtfError,
+    hooks::{HOOKS, Hook, Point},
+    offsets,
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/keywitness.bpf.o"));
+
+/// Why the sensor cannot start.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// Built without the kernel object.
+    #[error("this build has no kernel programs in it; build with `cargo xtask build`")]
+    NoObject,
+    /// Not allowed.
+    #[error("loading BPF programs needs root (or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN); run with sudo")]
+    NotPermitted,
+    /// No type information.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// No unified hierarchy.
+    #[error("no cgroup v2 hierarchy is mounted; mount one, for example `mount -t cgroup2 none /sys/fs/cgroup/unified`")]
+    NoCgroup2,
+    /// The cgroup root cannot be opened.
+    #[error("cannot open cgroup root {path}: {source}")]
+    Cgroup {
+        /// Directory.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// The object does not load.
+    #[error("the kernel refused the object: {0}")]
+    Object(#[from] aya::EbpfError),
+    /// A required hook is missing.
+    #[error("required hook {program} ({family}) cannot be used: {reason}; see `keywitness doctor`")]
+    Hook {
+        /// Program.
+        program: &'static str,
+        /// Family.
+        family: &'static str,
+        /// Cause.
+        reason: String,
+    },
+}
+
+/// What became of one row of [`HOOKS`].
+#[derive(Debug, Clone)]
+pub struct AttachState {
+    /// The row.
+    pub hook: &'static Hook,
+    /// `None` when it is in place, else why not.
+    pub failure: Option<String>,
+}
+
+/// The loaded object with all links that live as long as the sensor.
+pub struct Loaded {
+    /// Programs, links and tables.
+    pub ebpf: Ebpf,
+    /// One entry for each row of [`HOOKS`].
+    pub states: Vec<AttachState>,
+}
+
+/// Root of the cgroup v2 hierarchy.
+pub fn cgroup_root() -> Result<PathBuf, LoadError> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ');
+            let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+            (kind == "cgroup2").then(|| PathBuf::from(path.replace("\\040", " ")))
+        })
+        .min_by_key(|path| path.as_os_str().len())
+        .ok_or(LoadError::NoCgroup2)
+}
+
+impl Loaded {
+    /// Loads every program and attaches all but the TLS probes. `ring_bytes` is the size of the event
+    /// buffer (a power of two of at least one page).
+    pub fn load(ring_bytes: u32, kernel_log: bool) -> Result<Self, LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NoObject);
+        }
+        if !nix::unistd::geteuid().is_root() {
+            return Err(LoadError::NotPermitted);
+        }
+        let offsets = offsets::of_kernel()?;
+        let root = cgroup_root()?;
+        let cgroup = File::open(&root).map_err(|source| LoadError::Cgroup { path: root, source })?;
+
+        let log = u32::from(kernel_log);
+        let mut loader = EbpfLoader::new();
+        loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(setting::KERNEL_LOG, &log, true);
+        for (name, bytes) in &offsets {
+            loader.override_global(name, bytes, true);
+        }
+        let mut ebpf = loader.load(OBJECT)?;
+
+        let mut states = Vec::with_capacity(HOOKS.len());
+        for hook in HOOKS {
+            let failure = attach(&mut ebpf, hook, &cgroup).err();
+            if let (true, Some(reason)) = (hook.required, &failure) {
+                return Err(LoadError::Hook {
+                    program: hook.program,
+                    family: hook.family,
+                    reason: reason.clone(),
+                });
+            }
+            if let Some(reason) = &failure {
+                tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
+            }
+            states.push(AttachState { hook, failure });
+        }
+        Ok(Self { ebpf, states })
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<(), String> {
+    let program = ebpf.program_mut(hook.program).ok_or("the kernel object has no such program")?;
+    attach_program(program, hook.point, cgroup).map_err(|error| chain(&error))
+}
+
+fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<(), ProgramError> {
+    // A link of the kernel's multi kind; `AllowMultiple` is for the older attach call only.
+    let mode = CgroupAttachMode::Single;
+    match point {
+        Point::RawTracepoint(name) => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            program.load()?;
+            program.attach(name)?;
+        }
+        Point::CgroupSockAddr => {
+            let program: &mut CgroupSockAddr = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup, mode)?;
+        }
+        Point::SockOps => {
+            let program: &mut SockOps = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup, mode)?;
+        }
+        Point::Egress | Point::Ingress => {
+            let direction =
+                if point == Point::Egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
+            let program: &mut CgroupSkb = program.try_into()?;
+            program.load()?;
+            program.attach(cgroup, direction, mode)?;
+        }
+        Point::Uprobe | Point::Uretprobe => {
+            let program: &mut UProbe = program.try_into()?;
+            program.load()?;
+        }
+    }
+    Ok(())
+}
+
+/// An error with its causes on one line, without the verifier's listing.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if std::env::var_os("KEYWITNESS_VERIFIER_LOG").is_some() {
+        return text;
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}

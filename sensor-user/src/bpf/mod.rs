@@ -1,0 +1,14 @@
+//! The only module that uses aya: loads the programs, owns their links, reads their events.
+
+pub mod btf;
+pub mod hooks;
+mod load;
+pub mod offsets;
+mod probe;
+mod reader;
+mod tables;
+
+pub use load::{AttachState, Loaded, LoadError, cgroup_root};
+pub use probe::{Function, ProbeLinks, Prober, Scope};
+pub use reader::Reader;
+pub use tables::{Losses, Tables};

@@ -1,0 +1,132 @@
+//! Attaching the TLS probes to one file, and letting go of them.
+
+use std::{
+    fs::File,
+    num::NonZeroU32,
+    os::fd::AsRawFd as _,
+    sync::mpsc::{SyncSender, sync_channel},
+};
+
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramError, UProbe,
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
+    },
+};
+
+/// Links waiting to be closed. Each close waits for a kernel grace period, so it happens on threads of
+/// its own; when the queue is full the caller waits, and nothing is forgotten.
+const CLOSE_QUEUE: usize = 1024;
+/// Threads that close links; grace periods of several run side by side.
+const CLOSE_THREADS: usize = 4;
+
+/// A probed function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// It reads (else it writes).
+    pub reads: bool,
+    /// It stores its byte count through its fourth argument.
+    pub counts: bool,
+}
+
+/// Which processes a probe fires in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All that map the file.
+    Inode,
+    /// One process: no breakpoint is put into any other.
+    Process(NonZeroU32),
+}
+
+/// The probes of one file in one scope; dropping it detaches them, in the background.
+pub struct ProbeLinks {
+    links: Vec<UProbeLink>,
+    closer: SyncSender<Vec<UProbeLink>>,
+}
+
+impl Drop for ProbeLinks {
+    fn drop(&mut self) {
+        // At shutdown the threads may be gone; then the links close right here.
+        if let Err(back) = self.closer.send(std::mem::take(&mut self.links)) {
+            drop(back.0);
+        }
+    }
+}
+
+/// Attaches the two TLS programs.
+pub struct Prober {
+    closer: Option<SyncSender<Vec<UProbeLink>>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Prober {
+    /// Starts the closing threads.
+    pub fn new() -> std::io::Result<Self> {
+        let (closer, queue) = sync_channel::<Vec<UProbeLink>>(CLOSE_QUEUE);
+        let queue = std::sync::Arc::new(std::sync::Mutex::new(queue));
+        let mut threads = Vec::new();
+        for index in 0..CLOSE_THREADS {
+            let queue = queue.clone();
+            threads.push(std::thread::Builder::new().name(format!("kw-close-{index}")).spawn(move || {
+                loop {
+                    let next = match queue.lock() {
+                        Ok(queue) => queue.recv(),
+                        Err(_) => return,
+                    };
+                    match next {
+                        Ok(links) => drop(links),
+                        Err(_) => return,
+                    }
+                }
+            })?);
+        }
+        Ok(Self { closer: Some(closer), threads })
+    }
+
+    /// Attaches entry and return probes of `functions` in `file`. The file is named by its open
+    /// descriptor, so the kernel probes exactly the inode that was examined.
+    pub fn attach(
+        &self,
+        ebpf: &mut Ebpf,
+        file: &File,
+        functions: &[Function],
+        target: u32,
+        scope: Scope,
+    ) -> Result<ProbeLinks, ProgramError> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let scope = match scope {
+            Scope::Inode => UProbeScope::AllProcesses,
+            Scope::Process(pid) => UProbeScope::OneProcess(pid),
+        };
+        let closer = self.closer.clone().ok_or(ProgramError::NotAttached)?;
+        let mut attached = ProbeLinks { links: Vec::with_capacity(functions.len() * 2), closer };
+        for name in ["kw_tls_return", "kw_tls_enter"] {
+            let program: &mut UProbe =
+                ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
+            for function in functions {
+                let cookie =
+                    u64::from(target) | u64::from(function.reads) << 32 | u64::from(function.counts) << 33;
+                let point = UProbeAttachPoint {
+                    location: UProbeAttachLocation::AbsoluteOffset(function.offset),
+                    cookie: Some(cookie),
+                };
+                let id = program.attach(point, &path, scope)?;
+                attached.links.push(program.take_link(id)?);
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Waits until every link handed in so far is closed.
+    pub fn finish(mut self) {
+        self.closer = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a link-closing thread failed");
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// Many connections at once from one process: STACK ROUNDS, one key a line on standard input.
+//
+// Stack "own": every key has a connection of its own, open from the first round to the last.
+// Stack "pool": node's own fetch and its shared pool, so one connection carries several keys in turn.
+// The model name is many-ROUND-INDEX, so each request can be told from all others.
+const { OpenAI } = require("openai");
+const undici = require("undici");
+
+const [stack, rounds] = [process.argv[2], Number(process.argv[3])];
+const keys = require("fs").readFileSync(0, "utf8").split("\n").filter(Boolean);
+
+function client(apiKey) {
+  if (stack === "pool") return new OpenAI({ apiKey, maxRetries: 0 });
+  const dispatcher = new undici.Agent({ connections: 1, keepAliveTimeout: 60000 });
+  return new OpenAI({ apiKey, maxRetries: 0, fetch: undici.fetch, fetchOptions: { dispatcher } });
+}
+
+async function call(client, index, turn) {
+  const content = "PROMPT-CANARY-51c9 " + "x".repeat((index * 37) % 3000);
+  const request = { model: `many-${turn}-${index}`, messages: [{ role: "user", content }] };
+  if (index % 2) return client.chat.completions.create(request);
+  const options = { stream: true, stream_options: { include_usage: true } };
+  for await (const _ of await client.chat.completions.create({ ...request, ...options }));
+}
+
+async function main() {
+  const clients = keys.map(client);
+  for (let turn = 0; turn < rounds; turn++) {
+    await Promise.all(clients.map((one, index) => call(one, index, turn)));
+  }
+}
+
+console.log(process.pid);
+main().then(() => process.exit(0));

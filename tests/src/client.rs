@@ -1,0 +1,157 @@
+//! The real clients, each as (program, script, mode), and running them in a sandbox.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cgroup::Cgroup, keys, paths, sandbox::Sandbox, setup};
+
+/// Text in every prompt; no record may hold it.
+pub const PROMPT: &str = "PROMPT-CANARY-51c9";
+
+/// What runs a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// The virtual environment's interpreter.
+    Python,
+    /// Node from `PATH`.
+    Node,
+    /// A shell that becomes curl.
+    Curl,
+}
+
+/// One way to call a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// What runs it.
+    pub runtime: Runtime,
+    /// File below `tests/clients`.
+    pub script: &'static str,
+    /// Its last argument.
+    pub mode: &'static str,
+    /// Provider called, by its name in records.
+    pub provider: &'static str,
+}
+
+/// A finished client.
+#[derive(Debug)]
+pub struct Finished {
+    /// Process id it had.
+    pub pid: u32,
+    /// Its executable, links resolved.
+    pub exe: PathBuf,
+    /// Exit status and output.
+    pub output: Output,
+}
+
+/// Every client and mode that answers 200 over TLS from a provider's name.
+pub fn all() -> Vec<Client> {
+    let modes = |runtime, script, provider, modes: &[&'static str]| {
+        modes.iter().map(|mode| Client { runtime, script, mode, provider }).collect::<Vec<_>>()
+    };
+    use Runtime::{Curl, Node, Python};
+    [
+        modes(Python, "openai_call.py", "openai", &[
+            "sync", "async", "stream", "async-stream", "stream-without-usage", "responses", "responses-stream",
+            "embeddings",
+        ]),
+        modes(Python, "anthropic_call.py", "anthropic", &["sync", "async", "stream", "async-stream"]),
+        modes(Python, "http_call.py", "openai", &[
+            "requests", "requests-stream", "httpx", "httpx-async", "aiohttp", "aiohttp-stream",
+        ]),
+        modes(Node, "openai_call.js", "openai", &["plain", "stream", "responses"]),
+        modes(Node, "anthropic_call.js", "anthropic", &["plain", "stream"]),
+        modes(Curl, "curl_call.sh", "openai", &[
+            "chat", "chat-stream", "chat-chunked", "chat-http10", "chat-expect", "chat-twice", "gzip", "deflate", "br",
+            "zstd", "gzip-unlabelled", "gzip-stream", "deflate-stream", "br-stream", "zstd-stream",
+        ]),
+        modes(Curl, "curl_call.sh", "gcp.gemini", &["gemini", "gemini-query", "gemini-stream"]),
+        modes(Curl, "curl_call.sh", "aws.bedrock", &["converse", "invoke"]),
+    ]
+    .concat()
+}
+
+impl Runtime {
+    /// The program to start.
+    pub fn program(self) -> Result<PathBuf> {
+        match self {
+            Self::Python if setup::python().is_file() => Ok(setup::python()),
+            Self::Python => bail!("the test clients are not installed: run `cargo xtask setup`"),
+            Self::Node => paths::on_path("node"),
+            Self::Curl => Ok("/bin/sh".into()),
+        }
+    }
+
+    /// The executable the calling process has, links resolved.
+    pub fn exe(self) -> Result<PathBuf> {
+        let program = if self == Self::Curl { paths::on_path("curl")? } else { self.program()? };
+        Ok(program.canonicalize()?)
+    }
+}
+
+impl Client {
+    /// Script and mode in one word.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.script, self.mode)
+    }
+
+    /// A dummy key of the provider's shape, always the same for `seed`.
+    pub fn key(&self, seed: &str) -> String {
+        match self.provider {
+            "anthropic" => keys::anthropic(seed),
+            "gcp.gemini" => keys::gemini(seed),
+            "aws.bedrock" => keys::bedrock(seed),
+            _ => keys::openai(seed),
+        }
+    }
+
+    /// Makes its call; an exit status other than 0 is an error with the client's own words.
+    pub fn run(&self, sandbox: &Sandbox, cgroup: Option<&Cgroup>, key: &str, model: &str) -> Result<Finished> {
+        let mut command = script(self.runtime, self.script, sandbox, cgroup)?;
+        command.args([key, model, self.mode]);
+        finish(command, self.runtime).with_context(|| self.name())
+    }
+}
+
+/// A command that runs a script of `tests/clients` in the sandbox, without its arguments.
+pub fn script(runtime: Runtime, script: &str, sandbox: &Sandbox, cgroup: Option<&Cgroup>) -> Result<Command> {
+    let program = runtime.program()?;
+    let mut command = match cgroup {
+        Some(cgroup) => sandbox.command_in(cgroup, program),
+        None => sandbox.command(program),
+    };
+    command.arg(paths::repository().join("tests/clients").join(script));
+    command.env("NODE_PATH", setup::folder().join("node_modules")).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+/// Runs `command` to its end.
+pub fn finish(mut command: Command, runtime: Runtime) -> Result<Finished> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = child.id();
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("the client ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(Finished { pid, exe: runtime.exe()?, output })
+}
+
+/// Runs `many_async.py` or `many_node.js`: one connection for each of `keys`, `rounds` requests on each.
+pub fn many(
+    runtime: Runtime,
+    name: &str,
+    stack: &str,
+    rounds: u32,
+    keys: &[String],
+    sandbox: &Sandbox,
+    cgroup: Option<&Cgroup>,
+) -> Result<Finished> {
+    let list = sandbox.dir().join("keys");
+    std::fs::write(&list, keys.join("\n"))?;
+    let mut command = script(runtime, name, sandbox, cgroup)?;
+    command.args([stack, &rounds.to_string()]).stdin(std::fs::File::open(&list)?);
+    finish(command, runtime).with_context(|| format!("{name} {stack}"))
+}

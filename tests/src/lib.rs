@@ -1,0 +1,15 @@
+//! Support for the end-to-end tests: a real TLS model endpoint, real clients in their own
+//! namespaces and cgroups, the sensor beside them, and the comparison of what it recorded with
+//! what the endpoint really received.
+#![forbid(unsafe_code)]
+
+pub mod cgroup;
+pub mod client;
+pub mod compare;
+pub mod keys;
+pub mod paths;
+pub mod sandbox;
+pub mod sensor;
+pub mod server;
+pub mod setup;
+pub mod wait;

@@ -1,0 +1,151 @@
+//! One HTTP exchange: read the request, log the truth, answer.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context as Task, Poll},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Body, Frame, Incoming, SizeHint},
+    header,
+};
+use serde_json::Value;
+
+use super::{
+    answer::answer,
+    encode,
+    truth::{Log, Truth},
+    usage::Counts,
+};
+
+/// Largest request body on the wire, bytes.
+const MAX_BODY: usize = 4 << 20;
+
+/// State shared by all connections.
+pub(super) struct State {
+    pub(super) log: Log,
+    pub(super) requests: AtomicU64,
+}
+
+/// A connection's peer.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) sni: Option<String>,
+}
+
+/// A body whose every piece is written to the socket on its own.
+pub(super) struct Pieces {
+    left: VecDeque<Bytes>,
+    pause: bool,
+    length: Option<u64>,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // A pending body makes the connection flush what it has.
+        self.pause = !self.pause;
+        if self.length.is_none() && !self.pause {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.left.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Answers one request.
+pub(super) async fn exchange(state: &State, peer: &Peer, request: Request<Incoming>) -> Result<Response<Pieces>> {
+    let received = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let (head, body) = request.into_parts();
+    let text = |name: &str| text(&head.headers, name);
+    let query = head.uri.query().unwrap_or("");
+    let number = state.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    let mut truth = Truth {
+        source_address: peer.address.ip().to_string(),
+        source_port: peer.address.port(),
+        host: text("host"),
+        sni: peer.sni.clone(),
+        path: head.uri.path().to_owned(),
+        key: key(&head.headers, query),
+        request_id: format!("req_{:x}_{number:06}", std::process::id()),
+        user_agent: text("user-agent"),
+        received_ns: u64::try_from(received.as_nanos())?,
+        ..Truth::default()
+    };
+    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+    let body = encode::decode(&body, &text("content-encoding"))?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let made = answer(&mut truth, &body, &Counts::of_request(number));
+
+    let mut accepted = text("accept-encoding");
+    // OpenAI is not known to compress its streams.
+    if truth.stream && !truth.path.ends_with("/messages") {
+        accepted.clear();
+    }
+    let coding = encode::choose(parameter(query, "encoding"), &accepted);
+    let pieces = encode::encode(&made.pieces, coding)?;
+    if let Some(wait) = parameter(query, "delay_ms").and_then(|text| text.parse().ok()) {
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+    }
+    truth.status = made.status;
+    coding.trim_end_matches("-unlabelled").clone_into(&mut truth.encoding);
+    state.log.add(&truth)?;
+
+    let kind = if truth.stream { "text/event-stream" } else { "application/json" };
+    let id_header = match truth.host.as_str() {
+        host if host.contains("anthropic") => "request-id",
+        host if host.contains("amazonaws") => "x-amzn-requestid",
+        _ => "x-request-id",
+    };
+    let mut response =
+        Response::builder().status(made.status).header(header::CONTENT_TYPE, kind).header(id_header, &truth.request_id);
+    for (name, value) in &made.headers {
+        response = response.header(*name, value);
+    }
+    if !coding.is_empty() && !coding.ends_with("-unlabelled") {
+        response = response.header(header::CONTENT_ENCODING, coding);
+    }
+    let chunked = truth.stream || parameter(query, "framing") == Some("chunked");
+    let length = (!chunked).then(|| pieces.iter().map(|piece| piece.len() as u64).sum());
+    Ok(response.body(Pieces { left: pieces.into(), pause: false, length })?)
+}
+
+fn text(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned()
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The credential as presented, wherever providers take it; for SigV4 its access key id.
+fn key(headers: &HeaderMap, query: &str) -> String {
+    let authorization = text(headers, "authorization");
+    if let Some(token) = authorization.strip_prefix("Bearer ") {
+        return token.to_owned();
+    }
+    if let Some((_, scope)) = authorization.split_once("Credential=") {
+        return scope.split('/').next().unwrap_or("").to_owned();
+    }
+    let found = ["x-api-key", "x-goog-api-key", "api-key"].map(|name| text(headers, name));
+    found.into_iter().find(|value| !value.is_empty()).unwrap_or_else(|| parameter(query, "key").unwrap_or("").to_owned())
+}

@@ -1,0 +1,42 @@
+//! The server's certificate authority and TLS settings.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+use super::HOSTS;
+
+/// Makes an authority and a P-256 certificate for [`HOSTS`], writes the authority to `ca_file`.
+pub(super) fn config(ca_file: &Path) -> Result<Arc<ServerConfig>> {
+    let authority_key = KeyPair::generate()?;
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority.distinguished_name.push(DnType::CommonName, "keywitness test authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority_pem = authority.self_signed(&authority_key)?.pem();
+    std::fs::write(ca_file, authority_pem).with_context(|| format!("cannot write {}", ca_file.display()))?;
+
+    let key = KeyPair::generate()?;
+    let mut leaf = CertificateParams::new(HOSTS.map(str::to_owned).to_vec())?;
+    leaf.distinguished_name.push(DnType::CommonName, HOSTS[0]);
+    leaf.use_authority_key_identifier_extension = true;
+    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = leaf.signed_by(&key, &Issuer::new(authority, authority_key))?;
+
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

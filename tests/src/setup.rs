@@ -1,0 +1,82 @@
+//! Installs the real clients below `target/clients`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::paths;
+
+/// Debian packages the end-to-end tests and benchmarks need.
+pub const PACKAGES: [&str; 10] = [
+    "bpftool",
+    "curl",
+    "gdb",
+    "iproute2",
+    "nginx-light",
+    "nodejs",
+    "npm",
+    "python3-venv",
+    "util-linux",
+    "wrk",
+];
+
+/// Where Python and Node clients are installed.
+pub fn folder() -> PathBuf {
+    paths::target().join("clients")
+}
+
+/// The virtual environment's interpreter.
+pub fn python() -> PathBuf {
+    folder().join("venv/bin/python")
+}
+
+/// Installs the pinned Python and Node clients unless they are there already.
+pub fn clients() -> Result<()> {
+    let from = paths::repository().join("tests/clients");
+    let to = folder();
+    std::fs::create_dir_all(&to)?;
+    // Tests run side by side; the first installs, the others wait.
+    let lock = std::fs::File::create(to.join("lock"))?;
+    lock.lock()?;
+    step(&to.join("python.stamp"), &[from.join("requirements.txt")], "Python clients", || {
+        let venv = to.join("venv");
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
+            .arg(from.join("requirements.txt")))
+    })?;
+    let files = [from.join("package.json"), from.join("package-lock.json")];
+    step(&to.join("node.stamp"), &files, "Node clients", || {
+        for file in &files {
+            std::fs::copy(file, to.join(file.file_name().unwrap_or_default()))?;
+        }
+        run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&to))
+    })
+}
+
+/// Runs `work` unless `stamp` holds the hash of `files`.
+fn step(stamp: &Path, files: &[PathBuf], what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if std::fs::read_to_string(stamp).is_ok_and(|found| found == hash) {
+        return Ok(());
+    }
+    eprintln!("installing {what} (once) ...");
+    work().with_context(|| format!("cannot install {what}; `cargo xtask setup` installs what this needs"))?;
+    Ok(std::fs::write(stamp, hash)?)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !status.success() {
+        bail!("{:?} ended with {status}", command.get_program());
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Project tasks: `cargo xtask VERB`.
+#![forbid(unsafe_code)]
+
+mod apt;
+mod bench;
+mod build;
+mod lint;
+mod run;
+mod setup;
+mod shell;
+mod stop;
+mod test;
+mod toolchain;
+mod workspace;
+
+use clap::Parser;
+
+/// The project's tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Project tasks", max_term_width = 100)]
+enum Verb {
+    /// Install what is missing on this machine, and say what was found
+    Setup(setup::Args),
+    /// Build the kernel object, then the sensor with it embedded
+    Build(build::Args),
+    /// Set up, build and start the sensor
+    Run(run::Args),
+    /// Set up, build, check and run every test
+    Test(test::Args),
+    /// Check format, clippy (user and kernel side) and the project's own source rules
+    Lint,
+    /// Measure what the sensor costs, interleaved with its peers
+    Bench(bench::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Verb::parse() {
+        Verb::Setup(args) => setup::main(&args),
+        Verb::Build(args) => build::main(&args),
+        Verb::Run(args) => run::main(&args),
+        Verb::Test(args) => test::main(&args),
+        Verb::Lint => lint::main(),
+        Verb::Bench(args) => bench::main(&args),
+    }
+}

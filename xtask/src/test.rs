@@ -1,0 +1,163 @@
+//! `test`: sets up, builds once, then every check and test; ends with one line.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::lint::{self, targets::Targets};
+use crate::shell::{find, require_root, run, say};
+use crate::{build, setup, workspace};
+
+/// The end-to-end tests; the same features in every call, so that nothing is built twice.
+const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
+/// nextest's name for the end-to-end tests.
+const E2E: &str = "package(keywitness-tests) & kind(test)";
+
+/// What to test.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only tests whose name contains this; leaves out format, clippy and source rules
+    filter: Option<String>,
+    /// Only the unit tests (no root needed)
+    #[arg(long, conflicts_with = "e2e")]
+    unit: bool,
+    /// Only the end-to-end tests
+    #[arg(long)]
+    e2e: bool,
+}
+
+/// The steps done so far.
+#[derive(Default)]
+struct Summary {
+    passed: Vec<&'static str>,
+    failed: Vec<&'static str>,
+}
+
+/// Runs the verb.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    let ready = prepare(args);
+    summary.note("build", ready);
+    if summary.failed.is_empty() {
+        steps(args, &mut summary);
+    }
+    println!("xtask test: {} in {} s", summary.text(), started.elapsed().as_secs());
+    match summary.failed.is_empty() {
+        true => Ok(()),
+        false => bail!("tests failed"),
+    }
+}
+
+fn prepare(args: &Args) -> Result<()> {
+    if !args.unit {
+        require_root("the end-to-end tests (`--unit` runs the others)")?;
+        setup::ensure(&setup::Args { tests: true, ..setup::Args::default() })?;
+        build::kernel()?;
+    }
+    say("building the user side");
+    run(workspace::cargo("build").args(FEATURES))?;
+    if !args.unit {
+        say("setting up the clients of the tests");
+        run(std::process::Command::new(workspace::executable("setup-clients", false))
+            .stdin(std::process::Stdio::null()))?;
+    }
+    Ok(())
+}
+
+fn steps(args: &Args, summary: &mut Summary) {
+    if args.filter.is_none() && !args.e2e {
+        summary.note("format", lint::format());
+        summary.note("clippy", lint::clippy(&FEATURES));
+        summary.note("rules", lint::rules());
+    }
+    if !args.e2e {
+        summary.note("unit", unit(args.filter.as_deref()));
+        if args.filter.is_none() {
+            summary.note("doc", run(workspace::cargo("test").args(FEATURES).args(["--quiet", "--doc"])));
+        }
+    }
+    if !args.unit {
+        summary.note("e2e", e2e(args.filter.as_deref()));
+    }
+}
+
+fn unit(filter: Option<&str>) -> Result<()> {
+    say("unit, property and fuzz tests");
+    if has_nextest() {
+        return nextest(&format!("not ({E2E})"), filter);
+    }
+    let targets = Targets::read()?;
+    let mut cargo = workspace::cargo("test");
+    cargo.args(FEATURES).args(["--quiet", "--lib", "--bins"]);
+    for name in targets.others() {
+        cargo.args(["--test", name]);
+    }
+    run(cargo.args(filter))
+}
+
+fn e2e(filter: Option<&str>) -> Result<()> {
+    say("end-to-end tests");
+    if has_nextest() {
+        return nextest(E2E, filter);
+    }
+    let targets = Targets::read()?;
+    let mut cargo = workspace::cargo("test");
+    cargo.args(FEATURES);
+    for name in targets.e2e() {
+        cargo.args(["--test", name]);
+    }
+    if targets.e2e().next().is_none() {
+        bail!("keywitness-tests has no end-to-end tests");
+    }
+    // One at a time: they measure loss and share the machine's kernel.
+    run(cargo.args(filter).args(["--", "--test-threads=1"]))
+}
+
+fn nextest(expression: &str, filter: Option<&str>) -> Result<()> {
+    let mut cargo = workspace::cargo("nextest");
+    cargo.arg("run").args(FEATURES).args(["-E", expression]);
+    // A filter may match tests of the other kind only.
+    cargo.args(["--no-fail-fast", "--no-tests", if filter.is_some() { "pass" } else { "fail" }]);
+    run(cargo.args(filter))
+}
+
+fn has_nextest() -> bool {
+    find("cargo-nextest").is_some()
+}
+
+impl Summary {
+    fn note(&mut self, name: &'static str, result: Result<()>) {
+        match result {
+            Ok(()) => self.passed.push(name),
+            Err(error) => {
+                say(format_args!("{name} FAILED: {error:#}"));
+                self.failed.push(name);
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let passed = self.passed.join(", ");
+        match self.failed.is_empty() {
+            true => format!("PASSED ({passed})"),
+            false if passed.is_empty() => format!("FAILED: {}", self.failed.join(", ")),
+            false => format!("FAILED: {} (passed: {passed})", self.failed.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_names_what_failed_and_goes_on() {
+        let mut summary = Summary::default();
+        summary.note("format", Ok(()));
+        assert_eq!(summary.text(), "PASSED (format)");
+        summary.note("clippy", Err(anyhow::anyhow!("broken")));
+        summary.note("unit", Ok(()));
+        assert_eq!(summary.text(), "FAILED: clippy (passed: format, unit)");
+    }
+}
