@@ -60,7 +60,8 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
 
 #[inline(always)]
 fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Option<()> {
-    let take = if len < N { len } else { N };
+    // The compiler may know the range; the verifier has to see it.
+    let take = core::hint::black_box(if len < N { len } else { N });
     // SAFETY: the context is valid for the run of the program.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     let flow = socket::flow(sk).map(|flow| *flow);

@@ -4,6 +4,8 @@
 //! context, so it never says who: that is in the socket since connect. Missed: flows that were open
 //! before the sensor started have no close callback; their end is seen as their process' end.
 
+use core::ptr::{addr_of, read_volatile};
+
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock,
@@ -52,17 +54,19 @@ fn sk(ctx: &SockOpsContext) -> *mut bpf_sock {
 fn established(ctx: &SockOpsContext) {
     let Some(flow) = socket::flow(sk(ctx)) else { return };
     let port = ctx.local_port() as u16;
-    // SAFETY: word reads of a valid context, one by one as the verifier wants.
-    flow.local = unsafe {
+    // Each word is read by itself and before any branch: the verifier follows no computed offset here.
+    // SAFETY: word reads of a valid context.
+    let (family, ip4, ip6) = unsafe {
         let ops = ctx.ops;
-        if (*ops).family == AF_INET {
-            address4((*ops).local_ip4, port)
-        } else {
-            let (a, b, c, d) =
-                ((*ops).local_ip6[0], (*ops).local_ip6[1], (*ops).local_ip6[2], (*ops).local_ip6[3]);
-            address6([a, b, c, d], port)
-        }
+        let ip6 = [
+            read_volatile(addr_of!((*ops).local_ip6[0])),
+            read_volatile(addr_of!((*ops).local_ip6[1])),
+            read_volatile(addr_of!((*ops).local_ip6[2])),
+            read_volatile(addr_of!((*ops).local_ip6[3])),
+        ];
+        (read_volatile(addr_of!((*ops).family)), read_volatile(addr_of!((*ops).local_ip4)), ip6)
     };
+    flow.local = if family == AF_INET { address4(ip4, port) } else { address6(ip6, port) };
     // Failure only means that the end of this flow is not reported.
     let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
 }

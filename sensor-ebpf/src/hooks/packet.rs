@@ -26,27 +26,24 @@ fn bounds(ctx: &SkBuffContext) -> (usize, usize) {
     unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) }
 }
 
-#[inline(always)]
-fn byte(ctx: &SkBuffContext, offset: usize) -> Option<u8> {
-    let (start, end) = bounds(ctx);
-    if start + offset + 1 > end {
-        return None;
-    }
-    // SAFETY: the bound was checked right above, in the form that the verifier follows.
-    Some(unsafe { *((start + offset) as *const u8) })
-}
-
 /// The transport of an IPv4 or IPv6 packet.
 #[inline(always)]
 pub fn transport(ctx: &SkBuffContext) -> Option<Transport> {
-    let first = byte(ctx, 0)?;
+    let (start, end) = bounds(ctx);
+    if start + IPV4_MIN > end {
+        return None;
+    }
+    // SAFETY: the first bytes were checked right above, in the form that the verifier follows.
+    let (first, protocol6, protocol4) = unsafe {
+        let header = start as *const u8;
+        (*header, *header.add(6), *header.add(9))
+    };
     match first >> 4 {
         4 => {
             let length = usize::from(first & 0xf) * 4;
-            (length >= IPV4_MIN).then_some(())?;
-            Some(Transport { protocol: byte(ctx, 9)?, offset: length })
+            (length >= IPV4_MIN).then_some(Transport { protocol: protocol4, offset: length })
         }
-        6 => Some(Transport { protocol: byte(ctx, 6)?, offset: IPV6_LEN }),
+        6 => Some(Transport { protocol: protocol6, offset: IPV6_LEN }),
         _ => None,
     }
 }

@@ -331,7 +331,8 @@ struct Part<'a> {
 impl Part<'_> {
     #[inline(always)]
     fn send<const N: usize>(&self, left: usize) -> Option<()> {
-        let take = if left < N { left } else { N };
+        // The compiler may know the range; the verifier has to see it.
+        let take = core::hint::black_box(if left < N { left } else { N });
         let mut entry = emit::reserve::<Event<N>>(kind::TLS)?;
         let event = entry.as_mut_ptr();
         let from = self.call.buffer + u64::from(self.offset);
