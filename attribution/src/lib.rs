@@ -1,7 +1,16 @@
 //! Bytes and events in, records and findings out. No I/O, no clock, no kernel.
+//!
+//! Data path: [`event`] -> [`identity`] (who) and [`flow`] (where to) -> [`decode`] and [`call`] (what) with
+//! [`endpoint`], [`credential`] and [`usage`] -> [`pipeline`] (records) -> [`detect`] (findings).
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod credential;
 pub mod decode;
+pub mod detect;
 pub mod endpoint;
+pub mod event;
+pub mod flow;
+pub mod identity;
+pub mod pipeline;
 pub mod usage;

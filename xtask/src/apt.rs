@@ -45,17 +45,19 @@ pub(crate) fn is_here() -> bool {
     Path::new("/usr/bin/apt-get").is_file()
 }
 
-/// Installs packages after an update of the lists; starts none of their services.
+/// Installs packages; starts none of their services and removes nothing that is there.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     say(format_args!("installing {}", packages.join(" ")));
     let _quiet = NoServices::new()?;
-    run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+    run(apt_get().args(["install", "--yes", "--no-remove", "--no-install-recommends"]).args(packages))
         .context("apt-get could not install the packages")
 }
 
-/// Reads the package lists anew.
-pub(crate) fn update() -> Result<()> {
-    run(apt_get().arg("update")).context("apt-get could not update its lists: check the network and /etc/apt")
+/// Reads the package lists anew. One source out of reach is no reason to stop: another may have all that is needed.
+pub(crate) fn update() {
+    if let Err(error) = run(apt_get().arg("update")) {
+        say(format_args!("the package lists may be old, check the network and /etc/apt: {error:#}"));
+    }
 }
 
 /// Whether apt can install a package.

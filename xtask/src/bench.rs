@@ -19,7 +19,7 @@ use crate::bench::observer::Variant;
 use crate::bench::rows::Rows;
 use crate::shell::{require_root, say};
 use crate::stop::Interrupt;
-use crate::{build, setup, workspace};
+use crate::{build, mounts, setup, workspace};
 
 /// How to measure.
 #[derive(clap::Args)]
@@ -79,6 +79,7 @@ struct Bench<'a> {
 pub(crate) fn main(args: &Args) -> Result<()> {
     require_root("measuring")?;
     setup::ensure(&setup::Args { bench: true, ..setup::Args::default() })?;
+    mounts::add_missing()?;
     let command = match &args.sensor {
         Some(command) => command.clone(),
         None => {

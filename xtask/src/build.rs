@@ -41,13 +41,13 @@ pub(crate) fn kernel() -> Result<PathBuf> {
     Ok(object)
 }
 
-/// Builds the sensor and, when asked for, the demo beside it.
+/// Builds the sensor and, when asked for, the demo with all that it starts.
 pub(crate) fn sensor(release: bool, demo: bool) -> Result<()> {
     say("building the sensor");
     let mut cargo = workspace::cargo("build");
-    cargo.args(["--package", "sensor-user", "--bin", "keywitness"]);
+    cargo.args(["--package", "sensor-user", "--bins"]);
     if demo {
-        cargo.args(["--package", "keywitness-tests", "--bin", "demo", "--bin", "setup-clients"]);
+        cargo.args(["--package", "keywitness-tests"]);
     }
     if release {
         cargo.arg("--release");

@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod build;
 mod lint;
+mod mounts;
 mod run;
 mod setup;
 mod shell;
@@ -12,6 +13,8 @@ mod stop;
 mod test;
 mod toolchain;
 mod workspace;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -33,13 +36,20 @@ enum Verb {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Verb::parse() {
+fn main() -> ExitCode {
+    let done = match Verb::parse() {
         Verb::Setup(args) => setup::main(&args),
         Verb::Build(args) => build::main(&args),
         Verb::Run(args) => run::main(&args),
         Verb::Test(args) => test::main(&args),
         Verb::Lint => lint::main(),
         Verb::Bench(args) => bench::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,9 +1,7 @@
 //! `run`: everything from a fresh checkout to a running sensor.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,10 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell::{require_root, run, say};
 use crate::stop::{Group, Interrupt};
-use crate::{build, setup, workspace};
+use crate::{build, mounts, setup, workspace};
 
-/// Filesystems that the sensor uses: type, usual place.
-const FILESYSTEMS: [(&str, &str); 2] = [("bpf", "/sys/fs/bpf"), ("tracefs", "/sys/kernel/tracing")];
 /// No end to the wait for Ctrl-C that anyone would meet.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -35,7 +31,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     setup::ensure(&setup::Args { tests: args.demo, ..setup::Args::default() })?;
     build::kernel()?;
     build::sensor(true, args.demo)?;
-    mount_missing()?;
+    mounts::add_missing()?;
     let mut sensor = Command::new(workspace::executable("keywitness", true));
     sensor.arg("run").args(&args.arguments);
     if args.demo {
@@ -73,44 +69,4 @@ fn start_demo() -> Result<Group> {
     let mut command = Command::new(workspace::executable("demo", true));
     // Standard output belongs to the records.
     Group::start("the demo", command.stdin(Stdio::null()).stdout(std::io::stderr()))
-}
-
-/// Mounts what a container or minimal system leaves out.
-fn mount_missing() -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
-    for (kind, place) in FILESYSTEMS {
-        if is_mounted(&mounts, kind, place) {
-            continue;
-        }
-        if !Path::new(place).is_dir() {
-            say(format_args!("{place} does not exist: the kernel may lack {kind}"));
-            continue;
-        }
-        say(format_args!("mounting {kind} at {place}"));
-        // Not fatal: the sensor says itself what it loses.
-        if let Err(error) = run(Command::new("mount").args(["-t", kind, kind, place])) {
-            say(format_args!("{error:#}"));
-        }
-    }
-    Ok(())
-}
-
-fn is_mounted(mounts: &str, kind: &str, place: &str) -> bool {
-    mounts.lines().any(|line| {
-        let mut words = line.split(' ').skip(1);
-        words.next() == Some(place) && words.next() == Some(kind)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mount_needs_the_right_type_at_the_right_place() {
-        let mounts = "sysfs /sys sysfs rw 0 0\nnone /sys/fs/bpf bpf rw,mode=700 0 0\ntmpfs /sys/kernel/tracing tmpfs rw 0 0\n";
-        assert!(is_mounted(mounts, "bpf", "/sys/fs/bpf"));
-        assert!(!is_mounted(mounts, "tracefs", "/sys/kernel/tracing"));
-        assert!(!is_mounted("", "bpf", "/sys/fs/bpf"));
-    }
 }

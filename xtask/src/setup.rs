@@ -22,7 +22,7 @@ const BENCH_TOOLS: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 /// Programs of the end-to-end tests, each with its package.
-const TEST_TOOLS: [(&str, &str); 9] = [
+const TEST_TOOLS: [(&str, &str); 11] = [
     ("nginx", "nginx-light"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),
@@ -32,6 +32,8 @@ const TEST_TOOLS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// What to set up.
@@ -164,27 +166,14 @@ fn install_packages(missing: &Missing) -> Result<()> {
             missing.hint()
         );
     }
-    apt::update()?;
-    let mut packages = missing.packages.clone();
-    let mut nightly = false;
-    if missing.compiler {
-        // Only what the BPF target needs decides; an older Debian has a compiler without it.
-        if apt::has_candidate("libstd-rust-web-dev-bpf")? {
-            for package in COMPILER_PACKAGES {
-                if apt::has_candidate(package)? {
-                    packages.push(package);
-                }
-            }
-        } else {
-            nightly = true;
-        }
+    apt::update();
+    if !missing.packages.is_empty() {
+        apt::install(&missing.packages)?;
     }
-    if !packages.is_empty() {
-        apt::install(&packages)?;
+    if !missing.compiler {
+        return Ok(());
     }
-    if nightly {
-        install_nightly()?;
-    }
+    install_compiler()?;
     match Toolchain::detect()? {
         Some(toolchain) => say(format_args!("kernel programs are built with {toolchain}")),
         None => {
@@ -194,13 +183,21 @@ fn install_packages(missing: &Missing) -> Result<()> {
     Ok(())
 }
 
-fn install_nightly() -> Result<()> {
+/// Debian's compiler; where it is not to be had or would push out another one, rustup's nightly.
+fn install_compiler() -> Result<()> {
+    // An older Debian has the compiler without what the BPF target needs.
+    let why = if apt::has_candidate("libstd-rust-web-dev-bpf")? {
+        match apt::install(&COMPILER_PACKAGES) {
+            Ok(()) => return Ok(()),
+            Err(error) => format!("Debian's Rust with core for BPF cannot be installed ({error:#})"),
+        }
+    } else {
+        "this Debian has no Rust with core for BPF".to_owned()
+    };
     if find("rustup").is_none() {
-        bail!(
-            "this Debian has no Rust with core for BPF and rustup is not installed: install rustup, then run this again"
-        );
+        bail!("{why}, and there is no rustup to take its place: install rustup, then run this again");
     }
-    say("this Debian has no Rust with core for BPF: installing rustup's nightly with rust-src");
+    say(format_args!("{why}: installing rustup's nightly with rust-src"));
     run(Command::new("rustup")
         .args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"])
         .stdin(Stdio::null()))
@@ -215,7 +212,7 @@ fn install_linker() -> Result<()> {
         .context("bpf-linker could not be installed")
 }
 
-/// Makes sure that there is a clippy for the kernel side; gives the driver to use with Debian's compiler.
+/// Makes sure that there is a clippy for the kernel side.
 pub(crate) fn ensure_kernel_clippy(toolchain: Toolchain) -> Result<()> {
     let there = match toolchain {
         Toolchain::Debian => PathBuf::from(DEBIAN_CLIPPY).is_file(),
@@ -226,7 +223,7 @@ pub(crate) fn ensure_kernel_clippy(toolchain: Toolchain) -> Result<()> {
     match toolchain {
         _ if there => Ok(()),
         Toolchain::Debian if is_root() => {
-            apt::update()?;
+            apt::update();
             apt::install(&["rust-web-clippy"])
         }
         Toolchain::Debian => {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::lint::{self, targets::Targets};
 use crate::shell::{find, require_root, run, say};
-use crate::{build, setup, workspace};
+use crate::{build, mounts, setup, workspace};
 
 /// The end-to-end tests; the same features in every call, so that nothing is built twice.
 const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
@@ -53,6 +53,7 @@ fn prepare(args: &Args) -> Result<()> {
     if !args.unit {
         require_root("the end-to-end tests (`--unit` runs the others)")?;
         setup::ensure(&setup::Args { tests: true, ..setup::Args::default() })?;
+        mounts::add_missing()?;
         build::kernel()?;
     }
     say("building the user side");

@@ -126,8 +126,12 @@ fn read_record(decoder: &mut BinDecoder<'_>) -> Result<Record, Stop> {
     let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
     let data = match kind {
         _ if class != u16::from(DNSClass::IN) => Data::Other,
-        RecordType::A => Data::Address(<[u8; 4]>::try_from(data).map(Ipv4Addr::from).map_err(foreign)?.into()),
-        RecordType::AAAA => Data::Address(<[u8; 16]>::try_from(data).map(Ipv6Addr::from).map_err(foreign)?.into()),
+        RecordType::A => {
+            Data::Address(<[u8; 4]>::try_from(data).map(Ipv4Addr::from).map_err(foreign)?.into())
+        }
+        RecordType::AAAA => {
+            Data::Address(<[u8; 16]>::try_from(data).map(Ipv6Addr::from).map_err(foreign)?.into())
+        }
         RecordType::CNAME => {
             let alias = Name::read(&mut in_place)?;
             if in_place.index() != start + len {

@@ -45,7 +45,17 @@ mod tests {
         let long_label = [b'a'; 64];
         let long_name = b"a.".repeat(128);
         let bad: [&[u8]; 11] = [
-            b"", b".", b"a..b", b"a b", b"a/b", b"\xffx", b"127.0.0.1", b"[::1]", b"a\0b", &long_label, &long_name,
+            b"",
+            b".",
+            b"a..b",
+            b"a b",
+            b"a/b",
+            b"\xffx",
+            b"127.0.0.1",
+            b"[::1]",
+            b"a\0b",
+            &long_label,
+            &long_name,
         ];
         for name in bad {
             assert_eq!(host_name(name), None, "{name:?}");

@@ -12,7 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use pointers::{Keep, PointerError, Pointers, PointersBuilder, Slot};
+pub use pointers::{Keep, MAX_POINTERS, PointerError, Pointers, PointersBuilder, Slot};
 
 use pointers::NO_NODE;
 

@@ -1,10 +1,13 @@
 //! Pure decoders: bytes to meaning, each with three answers.
 
 pub mod client_hello;
+pub mod content;
 pub mod dns;
 pub mod eventstream;
 mod host_name;
+pub mod http1;
 pub mod json;
+pub mod sse;
 
 /// What a decoder says of the bytes it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,1 +1,14 @@
 //! Token usage from responses of every provider family.
+//!
+//! Exported counts follow OpenTelemetry: input is everything the model read, cached parts included, and
+//! reasoning is part of output. What a response does not say stays absent.
+
+mod decimal;
+mod meter;
+mod plan;
+
+#[cfg(test)]
+mod tests;
+
+pub use meter::{MAX_TOKENS, Meter, Usage};
+pub use plan::Plan;

@@ -92,13 +92,15 @@ fn captured_hellos_name_host_protocols_and_versions() {
 #[test]
 fn ja4_of_captured_hellos_is_exact() {
     // Computed by a second implementation; see testdata/README.md.
-    let expected = ["t13d3112h2_e8f1e7e78f70_b26ce05bbdd6",
-"t13i310900_e8f1e7e78f70_1f22a2ca17c4",
-"t13d3111p0_e8f1e7e78f70_1f22a2ca17c4",
-"t12d280700_d943125447b4_e7e480e5a997",
-"t13d1812h1_85036bcba153_d41ae481755e",
-"t13d5911h2_a33745022dd6_1f22a2ca17c4",
-"t13d291300_723694b0fccc_899037bd0b8c"];
+    let expected = [
+        "t13d3112h2_e8f1e7e78f70_b26ce05bbdd6",
+        "t13i310900_e8f1e7e78f70_1f22a2ca17c4",
+        "t13d3111p0_e8f1e7e78f70_1f22a2ca17c4",
+        "t12d280700_d943125447b4_e7e480e5a997",
+        "t13d1812h1_85036bcba153_d41ae481755e",
+        "t13d5911h2_a33745022dd6_1f22a2ca17c4",
+        "t13d291300_723694b0fccc_899037bd0b8c",
+    ];
     let found: Vec<String> = CAPTURES.iter().map(|capture| read(capture).ja4).collect();
     assert_eq!(found, expected);
 }

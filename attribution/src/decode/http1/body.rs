@@ -33,7 +33,11 @@ impl Body {
     }
 
     /// Reads body bytes from the front of `bytes` and hands the data among them to `data`.
-    pub(super) fn advance(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Result<Advance, BrokenReason> {
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        mut data: impl FnMut(&[u8]),
+    ) -> Result<Advance, BrokenReason> {
         let mut used = 0;
         let mut done = false;
         while !done && used < bytes.len() {
@@ -61,6 +65,11 @@ impl Body {
             };
         }
         Ok(Advance { used, done })
+    }
+
+    /// The end of the connection is the end of the body.
+    pub(super) fn ends_at_close(&self) -> bool {
+        matches!(self, Self::UntilClose)
     }
 
     /// Passes over `n` bytes that were not captured. Says whether the body ended with them; an error when

@@ -77,11 +77,15 @@ impl Chunked {
             (Self::Size { digits: 0, .. }, _) => return Err(BrokenReason::BadChunk),
             (&Self::Size { value, .. } | &Self::Extension { value, .. }, b'\n') => Self::after_size(value),
             (&Self::Size { value, .. }, b'\r' | b';' | b' ' | b'\t') => Self::Extension { value, len: 1 },
-            (&Self::Extension { value, len }, _) if len < LINE_LIMIT => Self::Extension { value, len: len + 1 },
+            (&Self::Extension { value, len }, _) if len < LINE_LIMIT => {
+                Self::Extension { value, len: len + 1 }
+            }
             (Self::DataEnd { .. }, b'\n') => Self::start(),
             (Self::DataEnd { after_cr: false }, b'\r') => Self::DataEnd { after_cr: true },
             (Self::Trailer { line: 0, .. }, b'\n') => Self::Done,
-            (&Self::Trailer { len, .. }, b'\n') if len < HEAD_LIMIT => Self::Trailer { line: 0, len: len + 1 },
+            (&Self::Trailer { len, .. }, b'\n') if len < HEAD_LIMIT => {
+                Self::Trailer { line: 0, len: len + 1 }
+            }
             // A CR at the start of a line is the start of its end.
             (&Self::Trailer { line, len }, b'\r') if len < HEAD_LIMIT => Self::Trailer { line, len: len + 1 },
             (&Self::Trailer { line, len }, _) if len < HEAD_LIMIT => {

@@ -150,6 +150,29 @@ pub enum Event<'a> {
     },
 }
 
+impl<'a> Event<'a> {
+    pub(super) fn body(side: Side, id: ExchangeId, bytes: &'a [u8]) -> Self {
+        match side {
+            Side::Request => Self::RequestBody { id, bytes },
+            Side::Response => Self::ResponseBody { id, bytes },
+        }
+    }
+
+    pub(super) fn body_gap(side: Side, id: ExchangeId, bytes: u64) -> Self {
+        match side {
+            Side::Request => Self::RequestBodyGap { id, bytes },
+            Side::Response => Self::ResponseBodyGap { id, bytes },
+        }
+    }
+
+    pub(super) fn end(side: Side, id: ExchangeId, at_ns: u64) -> Self {
+        match side {
+            Side::Request => Self::RequestEnd { id, at_ns },
+            Side::Response => Self::ResponseEnd { id, at_ns },
+        }
+    }
+}
+
 /// Takes the events of a connection, in order.
 pub trait Sink {
     /// One event. What it borrows is gone when this returns.

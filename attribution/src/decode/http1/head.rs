@@ -61,7 +61,8 @@ impl HeadBuffer {
         let needed = self.kept.len() + bytes.len();
         if needed > self.kept.capacity() {
             // Vec would leave the old bytes behind when it grows.
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two().max(FIRST_CAPACITY)));
+            let mut larger =
+                Zeroizing::new(Vec::with_capacity(needed.next_power_of_two().max(FIRST_CAPACITY)));
             larger.extend_from_slice(&self.kept);
             self.kept = larger;
         }
@@ -71,17 +72,16 @@ impl HeadBuffer {
 
 /// Where in `now` the head ends: after an empty line, whose line ends may be LF alone (RFC 9112 section 2.2).
 fn end_of_head(before: &[u8], now: &[u8]) -> Option<usize> {
-    let mut last = before.get(before.len().saturating_sub(2)..).unwrap_or_default().to_vec();
-    for (at, &byte) in now.iter().enumerate() {
-        if byte == b'\n' && (last.ends_with(b"\n") || last.ends_with(b"\n\r")) {
-            return Some(at + 1);
-        }
-        if last.len() == 2 {
-            last.remove(0);
-        }
-        last.push(byte);
-    }
-    None
+    let back = |at: usize, steps: usize| match at.checked_sub(steps) {
+        Some(at) => now.get(at),
+        None => before.get((before.len() + at).checked_sub(steps)?),
+    };
+    let empty_line = |at: usize| match back(at, 1) {
+        Some(b'\r') => back(at, 2) == Some(&b'\n'),
+        byte => byte == Some(&b'\n'),
+    };
+    let last = now.iter().enumerate().find(|(at, byte)| **byte == b'\n' && empty_line(*at));
+    last.map(|(at, _)| at + 1)
 }
 
 /// Replaces each line fold by spaces (RFC 9112 section 5.2). A fold right after the first line is left for
@@ -125,7 +125,8 @@ mod tests {
         assert!(HeadBuffer::default().push(&head(HEAD_LIMIT)).unwrap().is_some());
         for piece in [1000, HEAD_LIMIT + 1] {
             let mut buffer = HeadBuffer::default();
-            let result = head(HEAD_LIMIT + 1).chunks(piece).map(|part| buffer.push(part)).find(Result::is_err);
+            let result =
+                head(HEAD_LIMIT + 1).chunks(piece).map(|part| buffer.push(part)).find(Result::is_err);
             assert!(matches!(result, Some(Err(BrokenReason::HeadTooLarge))));
         }
     }

@@ -5,7 +5,16 @@ use crate::decode::Outcome;
 /// Methods a message may start with: RFC 9110 section 9, PATCH (RFC 5789) and QUERY. Anything else is taken
 /// for another protocol.
 const METHODS: [&[u8]; 10] = [
-    b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH ", b"QUERY ",
+    b"GET ",
+    b"HEAD ",
+    b"POST ",
+    b"PUT ",
+    b"DELETE ",
+    b"CONNECT ",
+    b"OPTIONS ",
+    b"TRACE ",
+    b"PATCH ",
+    b"QUERY ",
 ];
 /// First bytes of a target: origin form, absolute form, asterisk form (RFC 9112 section 3.2).
 const TARGETS: [&[u8]; 4] = [b"/", b"http://", b"https://", b"*"];

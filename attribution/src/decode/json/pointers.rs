@@ -32,7 +32,7 @@ pub enum PointerError {
 }
 
 /// A fixed set of pointers (RFC 6901), `*` standing for any array index.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Pointers {
     nodes: Vec<Node>,
     wants: Vec<Want>,
@@ -92,8 +92,7 @@ impl PointersBuilder {
 
     fn step(&mut self, node: u16, token: &str) -> Result<u16, PointerError> {
         let key = token.replace("~1", "/").replace("~0", "~");
-        let existing =
-            if token == "*" { self.0.element(node) } else { self.0.child(node, key.as_bytes()) };
+        let existing = if token == "*" { self.0.element(node) } else { self.0.child(node, key.as_bytes()) };
         if existing != NO_NODE {
             return Ok(existing);
         }

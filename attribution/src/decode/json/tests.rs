@@ -103,8 +103,24 @@ fn reading_stops_at_the_end_of_the_document() {
 #[test]
 fn what_is_not_json_is_invalid() {
     for bad in [
-        "x", "{a:1}", "{\"a\" 1}", "[1 2]", "{]", "[}", "[1}", "{\"a\":1]", "tru ", "{\"a\":nul}", "[1.]", "[01]",
-        "[,]", "{,}", "[-]", "}", "<html>", "\u{1f}",
+        "x",
+        "{a:1}",
+        "{\"a\" 1}",
+        "[1 2]",
+        "{]",
+        "[}",
+        "[1}",
+        "{\"a\":1]",
+        "tru ",
+        "{\"a\":nul}",
+        "[1.]",
+        "[01]",
+        "[,]",
+        "{,}",
+        "[-]",
+        "}",
+        "<html>",
+        "\u{1f}",
     ] {
         assert_eq!(scan(&[("/a", Keep::Last)], &[bad.as_bytes()]).1, State::Invalid, "{bad:?}");
     }

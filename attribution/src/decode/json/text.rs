@@ -89,8 +89,7 @@ pub(super) fn is_number(text: &[u8]) -> bool {
     let Some(exponent) = rest.strip_prefix(b"e").or_else(|| rest.strip_prefix(b"E")) else {
         return rest.is_empty();
     };
-    let exponent =
-        exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
+    let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
     matches!(digits(exponent), (1.., []))
 }
 

@@ -1,0 +1,274 @@
+//! One call: from its request head to what its response says it used.
+
+use std::net::SocketAddr;
+
+use proto::v1::{Cost, Credential, Tokens};
+
+use super::Toolkit;
+use crate::credential::Found;
+use crate::decode::{content, sse};
+use crate::endpoint::{OperationMatch, Provider, RequestFacts};
+use crate::event::Task;
+use crate::flow::{Host, HostEvidence};
+use crate::usage::Meter;
+
+/// Longest header value kept in a record, bytes.
+const MAX_TEXT: usize = 256;
+/// Response headers with an id of the request, where the provider names none of its own.
+const REQUEST_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
+const NANO_PER_DOLLAR: u64 = 1_000_000_000;
+
+/// A call under way.
+pub struct Call {
+    id: u64,
+    done: Finished,
+    operation: Option<OperationMatch>,
+    facts: RequestFacts,
+    request: content::Decoder,
+    provider: String,
+    response: Option<Response>,
+}
+
+struct Response {
+    meter: Meter,
+    body: content::Decoder,
+    events: Option<sse::Decoder>,
+    damaged: bool,
+}
+
+/// What is known of a call when it is over.
+#[derive(Debug, Clone, Default)]
+pub struct Finished {
+    /// Who made it.
+    pub task: Task,
+    /// Host and its evidence.
+    pub host: Option<Host>,
+    /// Provider id.
+    pub provider: String,
+    /// OpenTelemetry operation name, or the catalogue's id for what spends no tokens.
+    pub operation: String,
+    /// Its credential.
+    pub credential: Option<Credential>,
+    /// Model asked for.
+    pub model_requested: String,
+    /// Model that answered.
+    pub model_served: String,
+    /// HTTP status.
+    pub status: Option<u32>,
+    /// Whether a stream was asked for.
+    pub stream: Option<bool>,
+    /// Tokens.
+    pub tokens: Option<Tokens>,
+    /// Money that the provider itself reported.
+    pub cost: Option<Cost>,
+    /// First byte of the request, nanoseconds.
+    pub started_ns: u64,
+    /// First byte of the response.
+    pub first_ns: Option<u64>,
+    /// End of the response, when it was seen.
+    pub ended_ns: Option<u64>,
+    /// Provider's id of the request.
+    pub request_id: String,
+    /// Client's id of its session.
+    pub session_id: String,
+    /// User agent.
+    pub user_agent: String,
+    /// Why the end was not seen.
+    pub incomplete: String,
+}
+
+impl Call {
+    /// A request head; `None` when it goes to no known model endpoint.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request head")]
+    pub fn begin<'a>(
+        kit: &Toolkit,
+        task: &Task,
+        mut host: Option<Host>,
+        remote: Option<SocketAddr>,
+        id: u64,
+        at_ns: u64,
+        method: &str,
+        target: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<Self> {
+        let by_host = host.as_ref().and_then(|host| kit.catalogue.provider_at(&host.name, method, target));
+        let provider = match by_host {
+            Some(provider) => provider,
+            None => {
+                let provider = kit.catalogue.address(remote?)?;
+                let name = host.map(|host| host.name).unwrap_or_default();
+                host = Some(Host { name, evidence: HostEvidence::Configured });
+                provider
+            }
+        };
+        let operation = kit.catalogue.operation(Some(provider), method, target);
+        let found = kit.extractor.extract(Some(provider), target, &header);
+        let name = operation.as_ref().map(|known| if known.model_call { &known.name } else { &known.id });
+        Some(Self {
+            id,
+            facts: RequestFacts::new(&kit.catalogue, &header),
+            request: content::Decoder::new(header("content-encoding").unwrap_or_default()),
+            provider: provider.id().to_owned(),
+            response: None,
+            done: Finished {
+                task: task.clone(),
+                host,
+                provider: provider.name().to_owned(),
+                operation: name.cloned().unwrap_or_default(),
+                credential: found.first().map(|found| credential(found, provider)),
+                user_agent: text(header("user-agent")),
+                started_ns: at_ns,
+                ..Default::default()
+            },
+            operation,
+        })
+    }
+
+    /// Number of the exchange on its connection.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Host and provider it goes to.
+    pub fn destination(&self) -> Option<(Host, String)> {
+        Some((self.done.host.clone()?, self.done.provider.clone()))
+    }
+
+    /// Bytes of the request body.
+    pub fn request_body(&mut self, bytes: &[u8]) {
+        let Self { request, facts, .. } = self;
+        // A body that cannot be decoded leaves the model unknown, which the record says by its absence.
+        let _ = request.push(bytes, &mut |plain| facts.push(plain));
+    }
+
+    /// The response head.
+    pub fn response_head<'a>(
+        &mut self,
+        kit: &Toolkit,
+        at_ns: u64,
+        status: u16,
+        header: impl Fn(&str) -> Option<&'a str>,
+    ) {
+        let provider = kit.catalogue.provider(&self.provider);
+        let plan = provider.map_or_else(|| kit.catalogue.any_usage(), Provider::usage);
+        let meter = Meter::new(plan, header("content-type"), &header);
+        let named = provider.and_then(|provider| provider.request_id_header());
+        self.done.request_id =
+            text(named.into_iter().chain(REQUEST_IDS).find_map(&header));
+        self.done.status = Some(u32::from(status));
+        self.done.first_ns = Some(at_ns);
+        self.response = Some(Response {
+            events: meter.takes_events().then(sse::Decoder::new),
+            meter,
+            body: content::Decoder::new(header("content-encoding").unwrap_or_default()),
+            damaged: false,
+        });
+    }
+
+    /// Bytes of the response body.
+    pub fn response_body(&mut self, bytes: &[u8]) {
+        let Some(response) = &mut self.response else { return };
+        response.push(bytes);
+    }
+
+    /// Part of the response body was not captured.
+    pub fn response_gap(&mut self) {
+        if let Some(response) = &mut self.response {
+            response.damaged = true;
+        }
+    }
+
+    /// Ends the call; `incomplete` says why its response was not seen to the end.
+    pub fn finish(mut self, ended_ns: u64, incomplete: Option<&str>) -> Finished {
+        let in_path = self.operation.as_ref().and_then(|operation| operation.model.as_deref());
+        let facts = self.facts.facts(in_path);
+        let done = &mut self.done;
+        done.model_requested = facts.model.unwrap_or_default();
+        done.stream = facts.stream;
+        done.session_id = facts.session_id.unwrap_or_default();
+        done.incomplete = incomplete.unwrap_or_default().to_owned();
+        done.ended_ns = incomplete.is_none().then_some(ended_ns);
+        let spends = self.operation.as_ref().is_none_or(|operation| operation.model_call);
+        if let Some(response) = self.response {
+            let usage = response.finish(incomplete.is_some());
+            done.model_served = usage.model_served.unwrap_or_default();
+            if done.request_id.is_empty() {
+                done.request_id = text(usage.response_id.as_deref());
+            }
+            done.tokens = spends.then_some(usage.tokens);
+            done.cost = usage.provider_cost.map(|nano| Cost {
+                amount: dollars(nano),
+                currency: "USD".into(),
+                basis: "provider_reported".into(),
+            });
+        } else if spends {
+            done.tokens = Some(Tokens { quality: "unreported".into(), ..Default::default() });
+        }
+        self.done
+    }
+}
+
+impl Response {
+    fn push(&mut self, bytes: &[u8]) {
+        let Self { meter, body, events, damaged } = self;
+        let result = body.push(bytes, &mut |plain| match events {
+            Some(events) => events.push(plain, &mut |event| meter.sse_event(event.event, event.data)),
+            None => meter.push(plain),
+        });
+        *damaged |= result.is_err();
+    }
+
+    fn finish(mut self, truncated: bool) -> crate::usage::Usage {
+        let Self { meter, body, events, .. } = &mut self;
+        let ended = body.finish(&mut |plain| match events {
+            Some(events) => events.push(plain, &mut |event| meter.sse_event(event.event, event.data)),
+            None => meter.push(plain),
+        });
+        self.meter.finish(truncated || self.damaged || ended.is_err())
+    }
+}
+
+fn credential(found: &Found, provider: &Provider) -> Credential {
+    let issuer = if found.provider.is_empty() { provider.id() } else { &found.provider };
+    Credential {
+        fingerprint: found.fingerprint.as_str().to_owned(),
+        provider: issuer.to_owned(),
+        kind: found.kind.as_str().to_owned(),
+        lifetime: found.lifetime.as_str().to_owned(),
+        hint: found.hint.clone(),
+        carrier: found.carrier.clone(),
+        evidence: "wire".into(),
+        origin: None,
+    }
+}
+
+/// A header value fit for a record: bounded, without control characters.
+fn text(value: Option<&str>) -> String {
+    let value = value.unwrap_or_default();
+    let end = (0..=value.len().min(MAX_TEXT)).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+    value[..end].chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Nano-dollars as a decimal string.
+fn dollars(nano: u64) -> String {
+    let text = format!("{}.{:09}", nano / NANO_PER_DOLLAR, nano % NANO_PER_DOLLAR);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_written_exactly() {
+        assert_eq!(dollars(0), "0");
+        assert_eq!(dollars(1_500_000_000), "1.5");
+        assert_eq!(dollars(1), "0.000000001");
+    }
+
+    #[test]
+    fn header_text_is_bounded_and_clean() {
+        assert_eq!(text(Some("a\u{1b}[31mb")), "a[31mb");
+        assert_eq!(text(Some(&"é".repeat(300))).len(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,246 @@
+//! What enters attribution: kernel events, already checked, and what user space found out about them.
+//!
+//! Times are nanoseconds of `CLOCK_BOOTTIME`; [`Event::Clock`] ties them to the calendar. A run that is
+//! given the same events again gives the same records again.
+
+use std::net::SocketAddr;
+
+/// A process generation. The pair names one process until reboot; a pid alone never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ProcessKey {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Start, nanoseconds of `CLOCK_BOOTTIME`.
+    pub start_ns: u64,
+}
+
+/// Who did something, as the kernel saw it at that moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Task {
+    /// The process.
+    pub process: ProcessKey,
+    /// Cgroup v2 id.
+    pub cgroup_id: u64,
+    /// Real user id.
+    pub uid: u32,
+    /// Name of the thread.
+    pub comm: String,
+}
+
+/// A file by device and inode; a path never identifies one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FileId {
+    /// Device, kernel encoding.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+}
+
+/// Transport protocol of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A flow, named by its socket cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowInfo {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Who connected.
+    pub task: Task,
+    /// When.
+    pub opened_ns: u64,
+    /// Remote end.
+    pub remote: SocketAddr,
+    /// Local end, once known.
+    pub local: Option<SocketAddr>,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+/// What the first bytes of a payload look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A TLS handshake record.
+    Tls,
+    /// A cleartext HTTP/1 request.
+    Http,
+    /// A QUIC long-header packet.
+    Quic,
+    /// Something else, on a flow to an address of a model host.
+    Other,
+}
+
+/// Direction of plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Written by the process.
+    Write,
+    /// Read by the process.
+    Read,
+}
+
+/// Name of a TLS connection: 16 bytes of its client random, or of its object and process.
+pub type Handle = [u8; 16];
+
+/// A process as found in /proc or in an exec event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProcessImage {
+    /// Path of the executable.
+    pub exe: String,
+    /// The executable itself.
+    pub file: FileId,
+    /// Name of the main thread.
+    pub comm: String,
+    /// Arguments, as given; secrets in them are replaced before they are kept.
+    pub args: Vec<String>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, nanoseconds.
+    Clock {
+        /// The difference.
+        offset_ns: i64,
+    },
+    /// A process made another.
+    Fork {
+        /// When.
+        time_ns: u64,
+        /// Maker.
+        parent: ProcessKey,
+        /// New process.
+        child: ProcessKey,
+    },
+    /// A process runs a new program.
+    Exec {
+        /// When.
+        time_ns: u64,
+        /// The process.
+        task: Task,
+        /// Its parent.
+        parent: ProcessKey,
+        /// The program.
+        image: ProcessImage,
+    },
+    /// A process ended.
+    Exit {
+        /// When.
+        time_ns: u64,
+        /// The process.
+        process: ProcessKey,
+    },
+    /// A process that ran before the sensor, from /proc. Its start is known to one clock tick.
+    Running {
+        /// Process id.
+        pid: u32,
+        /// Start, nanoseconds, rounded down to `tick_ns`.
+        start_ns: u64,
+        /// Resolution of `start_ns`.
+        tick_ns: u64,
+        /// Process id of the parent.
+        parent: u32,
+        /// Real user id.
+        uid: u32,
+        /// The program.
+        image: ProcessImage,
+        /// Cgroup path.
+        cgroup: String,
+    },
+    /// The path of a cgroup.
+    Cgroup {
+        /// Cgroup v2 id.
+        id: u64,
+        /// Path below the hierarchy's root.
+        path: String,
+    },
+    /// A socket that was open before the sensor started.
+    Existing {
+        /// The flow; the task is who holds it, with an unknown process when several do.
+        flow: FlowInfo,
+    },
+    /// A connect to an address of a model host.
+    Connect {
+        /// When.
+        time_ns: u64,
+        /// The flow.
+        flow: FlowInfo,
+    },
+    /// Part of the first payload of a flow.
+    Payload {
+        /// When.
+        time_ns: u64,
+        /// The flow.
+        flow: FlowInfo,
+        /// What it looks like.
+        shape: Shape,
+        /// Position of `bytes`.
+        offset: u32,
+        /// Payload.
+        bytes: Vec<u8>,
+    },
+    /// A flow ended.
+    Close {
+        /// When.
+        time_ns: u64,
+        /// The flow.
+        flow: FlowInfo,
+        /// Name of its TLS connection, if a ClientHello was seen.
+        connection: Option<Handle>,
+        /// Payload bytes sent.
+        sent: u64,
+        /// Payload bytes received.
+        received: u64,
+    },
+    /// A DNS answer.
+    Dns {
+        /// When.
+        time_ns: u64,
+        /// Cgroup of the socket that asked.
+        cgroup_id: u64,
+        /// Process that asked, when its socket was seen to connect.
+        process: Option<ProcessKey>,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Plaintext of one TLS read or write, or part of it.
+    Tls {
+        /// When.
+        time_ns: u64,
+        /// Who called.
+        task: Task,
+        /// The connection.
+        connection: Handle,
+        /// Whether `connection` is a client random (else an object address).
+        by_random: bool,
+        /// Socket cookie, 0 when unbound.
+        cookie: u64,
+        /// Direction.
+        direction: Direction,
+        /// Bytes of the call that precede this part.
+        offset: u32,
+        /// Bytes of the call in all.
+        total: u32,
+        /// Plaintext.
+        bytes: Vec<u8>,
+    },
+    /// What is known of the TLS library of a process.
+    Library {
+        /// The process.
+        process: ProcessKey,
+        /// File name of the library or executable.
+        name: String,
+        /// Why its plaintext is not read; empty when it is.
+        reason: String,
+    },
+    /// Time passed.
+    Tick {
+        /// Now.
+        time_ns: u64,
+    },
+}

@@ -1,0 +1,211 @@
+//! The flow table, by socket cookie: what a flow is for, and what was learned of it.
+
+mod names;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+pub use names::Names;
+
+use crate::decode::client_hello::{ClientHello, client_hello};
+use crate::decode::Outcome;
+use crate::event::{FlowInfo, Handle, Shape};
+
+/// Flows kept; only flows that sent TLS, QUIC or HTTP, and have not been found to go elsewhere, are here.
+pub const MAX_FLOWS: usize = 16_384;
+/// Payload kept of a flow while its ClientHello or request head is not whole, bytes.
+const MAX_BUFFER: usize = 16 << 10;
+
+/// How a host name is known, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostEvidence {
+    /// Server name of the ClientHello (RFC 6066 3).
+    Sni,
+    /// `Host` of an HTTP request.
+    HttpHost,
+    /// The only name that this cgroup's DNS answers gave the address.
+    Dns,
+    /// The user configured the address.
+    Configured,
+}
+
+impl HostEvidence {
+    /// Name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sni => "sni",
+            Self::HttpHost => "http_host",
+            Self::Dns => "dns",
+            Self::Configured => "configured",
+        }
+    }
+}
+
+/// A host name with its evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The name.
+    pub name: String,
+    /// How it is known.
+    pub evidence: HostEvidence,
+}
+
+/// Whether a flow goes to a model endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verdict {
+    /// Not known yet.
+    #[default]
+    Pending,
+    /// Yes.
+    Model,
+    /// No.
+    Other,
+}
+
+/// One flow.
+#[derive(Debug)]
+pub struct Flow {
+    /// Kernel's view.
+    pub info: FlowInfo,
+    /// What its payload looks like.
+    pub shape: Option<Shape>,
+    /// Best known host.
+    pub host: Option<Host>,
+    /// Provider id.
+    pub provider: Option<String>,
+    /// Where it goes.
+    pub verdict: Verdict,
+    /// What the client said in its hello.
+    pub hello: Option<ClientHello>,
+    /// Calls seen on it.
+    pub calls: u64,
+    /// Plaintext was read.
+    pub plaintext: bool,
+    /// Its first credential, for the flow record.
+    pub credential: Option<proto::v1::Credential>,
+    /// Open before the sensor started.
+    pub pre_existing: bool,
+    /// An HTTP CONNECT went before: the tunnel's own end is elsewhere.
+    pub tunnel: bool,
+    buffer: Vec<u8>,
+}
+
+impl Flow {
+    /// A flow of which nothing but the kernel's view is known.
+    pub fn new(info: FlowInfo) -> Self {
+        Self {
+            info,
+            shape: None,
+            host: None,
+            provider: None,
+            verdict: Verdict::Pending,
+            hello: None,
+            calls: 0,
+            plaintext: false,
+            credential: None,
+            pre_existing: false,
+            tunnel: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Name of the flow in records.
+    pub fn id(&self) -> String {
+        id(self.info.cookie)
+    }
+
+    /// Local end, as known.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.info.local
+    }
+
+    /// The TLS connection that its ClientHello named.
+    pub fn connection(&self) -> Option<Handle> {
+        self.hello.as_ref().and_then(|hello| hello.random.get(..16)?.try_into().ok())
+    }
+
+    /// Takes a part of the first payload. `None` when it does not continue what is there, or there is
+    /// too much of it.
+    pub fn extend(&mut self, shape: Shape, offset: u32, bytes: &[u8]) -> Option<&[u8]> {
+        if offset == 0 {
+            self.buffer.clear();
+            self.shape = Some(shape);
+        }
+        if self.buffer.len() != offset as usize || self.buffer.len() + bytes.len() > MAX_BUFFER {
+            return None;
+        }
+        self.buffer.extend_from_slice(bytes);
+        Some(&self.buffer)
+    }
+
+    /// Gives the first payload back; it may hold a key, so it is wiped.
+    pub fn done(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.buffer);
+        self.buffer = Vec::new();
+    }
+
+    /// The ClientHello in the payload so far.
+    pub fn read_hello(&self) -> Outcome<ClientHello> {
+        client_hello(&self.buffer)
+    }
+}
+
+/// Name in records of the flow with this socket cookie.
+pub fn id(cookie: u64) -> String {
+    format!("{cookie:x}")
+}
+
+/// All flows of interest.
+#[derive(Debug, Default)]
+pub struct FlowTable {
+    flows: HashMap<u64, Flow>,
+    /// Flows not kept because the table was full.
+    pub refused: u64,
+}
+
+impl FlowTable {
+    /// Flows in the table.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// The flow, made from the kernel's view when new; `None` when the table is full.
+    pub fn get_or_add(&mut self, info: &FlowInfo) -> Option<&mut Flow> {
+        if !self.flows.contains_key(&info.cookie) && self.flows.len() >= MAX_FLOWS {
+            self.refused += 1;
+            return None;
+        }
+        let flow = self.flows.entry(info.cookie).or_insert_with(|| Flow::new(info.clone()));
+        if flow.info.local.is_none() {
+            flow.info.local = info.local;
+        }
+        Some(flow)
+    }
+
+    /// A known flow.
+    pub fn get(&self, cookie: u64) -> Option<&Flow> {
+        self.flows.get(&cookie)
+    }
+
+    /// A known flow, to change.
+    pub fn get_mut(&mut self, cookie: u64) -> Option<&mut Flow> {
+        self.flows.get_mut(&cookie)
+    }
+
+    /// Takes a flow out.
+    pub fn remove(&mut self, cookie: u64) -> Option<Flow> {
+        self.flows.remove(&cookie)
+    }
+
+    /// Takes all flows out, in order of their cookies.
+    pub fn drain(&mut self) -> Vec<Flow> {
+        let mut flows: Vec<_> = self.flows.drain().map(|(_, flow)| flow).collect();
+        flows.sort_by_key(|flow| flow.info.cookie);
+        flows
+    }
+}

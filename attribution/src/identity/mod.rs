@@ -1,0 +1,4 @@
+//! Who: processes by generation, and the workload that a cgroup stands for.
+
+pub mod cgroup;
+pub mod process;

@@ -1,0 +1,223 @@
+//! The process table: one entry for each generation, kept for a while after its end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{ProcessImage, ProcessKey, Task};
+
+/// Processes kept, alive or recently ended; the oldest ended ones make room.
+pub const MAX_PROCESSES: usize = 65_536;
+/// How long an ended process stays known for late events, nanoseconds.
+const GRACE_NS: u64 = 120_000_000_000;
+/// Ancestors told in a record.
+pub const MAX_ANCESTORS: usize = 16;
+
+/// Why a process' program is not known.
+const NOT_SEEN: &str = "started before the sensor and ended before it was looked at";
+const TABLE_FULL: &str = "process table full";
+
+/// What is known of one process generation.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its name.
+    pub key: ProcessKey,
+    /// Who made it; stays the same when it is re-parented.
+    pub parent: Option<ProcessKey>,
+    /// The program, `None` when unknown.
+    pub image: Option<Arc<ProcessImage>>,
+    /// Real user id, once seen.
+    pub uid: Option<u32>,
+    /// Cgroup v2 id, once seen.
+    pub cgroup_id: Option<u64>,
+    /// Cgroup path of a process found in /proc.
+    pub cgroup: Option<Arc<str>>,
+    ended_ns: Option<u64>,
+    /// Resolution of the start time of a /proc entry that no kernel event has named yet.
+    coarse_ns: Option<u64>,
+}
+
+/// Counts of what the table could not keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Entries of live processes given up because the table was full.
+    pub evicted: u64,
+}
+
+/// All known processes.
+#[derive(Debug, Default)]
+pub struct ProcessTable {
+    processes: HashMap<ProcessKey, Process>,
+    /// /proc entries by pid, until a kernel event tells their exact start.
+    coarse: HashMap<u32, ProcessKey>,
+    /// Ended processes in order of their end.
+    ended: VecDeque<(u64, ProcessKey)>,
+    /// Everything counted.
+    pub dropped: Dropped,
+}
+
+impl Process {
+    fn new(key: ProcessKey) -> Self {
+        Self {
+            key,
+            parent: None,
+            image: None,
+            uid: None,
+            cgroup_id: None,
+            cgroup: None,
+            ended_ns: None,
+            coarse_ns: None,
+        }
+    }
+}
+
+impl ProcessTable {
+    /// Entries in the table.
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// A process found in /proc, with its start rounded down to `tick_ns`.
+    pub fn running(&mut self, key: ProcessKey, tick_ns: u64, parent: u32, uid: u32, image: ProcessImage, cgroup: &str) {
+        if self.processes.values().any(|known| {
+            known.key.pid == key.pid && known.key.start_ns / tick_ns.max(1) == key.start_ns / tick_ns.max(1)
+        }) {
+            return; // its fork or exec was seen meanwhile
+        }
+        let mut process = Process::new(key);
+        process.parent = self.coarse.get(&parent).copied();
+        process.image = Some(Arc::new(image));
+        process.uid = Some(uid);
+        process.cgroup = Some(cgroup.into());
+        process.coarse_ns = Some(tick_ns);
+        self.coarse.insert(key.pid, key);
+        self.insert(process);
+    }
+
+    /// `parent` made `child`, which runs the same program until it says otherwise.
+    pub fn fork(&mut self, parent: ProcessKey, child: ProcessKey) {
+        self.name_exactly(parent);
+        self.name_exactly(child);
+        let mut process = Process::new(child);
+        process.parent = Some(parent);
+        if let Some(parent) = self.processes.get(&parent) {
+            process.image.clone_from(&parent.image);
+            process.uid = parent.uid;
+            process.cgroup_id = parent.cgroup_id;
+            process.cgroup.clone_from(&parent.cgroup);
+        }
+        self.insert(process);
+    }
+
+    /// The process runs a new program.
+    pub fn exec(&mut self, task: &Task, parent: ProcessKey, image: ProcessImage) {
+        self.name_exactly(task.process);
+        let known_parent = self.processes.get(&task.process).and_then(|known| known.parent);
+        let mut process = Process::new(task.process);
+        // The first parent is the one that made it; a later one only adopted it.
+        process.parent = Some(known_parent.unwrap_or(parent));
+        process.image = Some(Arc::new(image));
+        process.uid = Some(task.uid);
+        process.cgroup_id = Some(task.cgroup_id);
+        self.insert(process);
+    }
+
+    /// The process ended at `time_ns`.
+    pub fn exit(&mut self, key: ProcessKey, time_ns: u64) {
+        self.name_exactly(key);
+        if let Some(process) = self.processes.get_mut(&key)
+            && process.ended_ns.is_none()
+        {
+            process.ended_ns = Some(time_ns);
+            self.ended.push_back((time_ns, key));
+        }
+    }
+
+    /// A process was seen to act: what the kernel says of it at that moment is the newest.
+    pub fn seen(&mut self, task: &Task) {
+        self.name_exactly(task.process);
+        if let Some(process) = self.processes.get_mut(&task.process) {
+            process.uid = Some(task.uid);
+            if process.cgroup_id != Some(task.cgroup_id) {
+                process.cgroup_id = Some(task.cgroup_id);
+            }
+        }
+    }
+
+    /// Forgets processes that ended long ago.
+    pub fn expire(&mut self, now_ns: u64) {
+        while let Some((ended, key)) = self.ended.front().copied() {
+            if ended.saturating_add(GRACE_NS) > now_ns {
+                break;
+            }
+            self.ended.pop_front();
+            self.processes.remove(&key);
+        }
+    }
+
+    /// What is known of a generation.
+    pub fn get(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(&key)
+    }
+
+    /// Ancestors of a process, nearest first, as far as they are known.
+    pub fn ancestors(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
+        let mut at = self.processes.get(&key).and_then(|process| process.parent);
+        std::iter::from_fn(move || {
+            let process = self.processes.get(&at?)?;
+            at = process.parent.filter(|parent| *parent != process.key);
+            Some(process)
+        })
+        .take(MAX_ANCESTORS)
+    }
+
+    /// Why a process' program is unknown.
+    pub fn unknown_reason(&self) -> &'static str {
+        if self.dropped.evicted > 0 { TABLE_FULL } else { NOT_SEEN }
+    }
+
+    /// A /proc entry becomes exact when the kernel names its process. It is the same process: every end
+    /// after the start of the sensor is seen, and an ended entry is not taken.
+    fn name_exactly(&mut self, key: ProcessKey) {
+        if self.processes.contains_key(&key) {
+            return;
+        }
+        let Some(coarse) = self.coarse.get(&key.pid).copied() else { return };
+        let Some(known) = self.processes.get(&coarse) else { return };
+        let tick = known.coarse_ns.unwrap_or(1).max(1);
+        if known.ended_ns.is_some() || coarse.start_ns / tick != key.start_ns / tick {
+            return;
+        }
+        if let Some(mut process) = self.processes.remove(&coarse) {
+            self.coarse.remove(&key.pid);
+            process.key = key;
+            process.coarse_ns = None;
+            self.processes.insert(key, process);
+            for child in self.processes.values_mut().filter(|child| child.parent == Some(coarse)) {
+                child.parent = Some(key);
+            }
+        }
+    }
+
+    fn insert(&mut self, process: Process) {
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&process.key) {
+            match self.ended.pop_front() {
+                Some((_, key)) => {
+                    self.processes.remove(&key);
+                }
+                None => {
+                    self.dropped.evicted += 1;
+                    return;
+                }
+            }
+        }
+        self.processes.insert(process.key, process);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Limits of attribution's own tables, and what was counted against them.
+
+/// TLS connections whose plaintext is followed.
+pub const MAX_CONNECTIONS: usize = 16_384;
+/// Cgroup paths remembered.
+pub(super) const MAX_CGROUPS: usize = 65_536;
+/// Processes of which the TLS library is remembered.
+pub(super) const MAX_LIBRARIES: usize = 16_384;
+/// A connection without reads and writes for this long is given up, nanoseconds.
+pub(super) const IDLE_NS: u64 = 900_000_000_000;
+
+/// Totals and fill of the tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls told.
+    pub calls: u64,
+    /// Calls without a flow.
+    pub calls_unbound: u64,
+    /// Flows to model endpoints told.
+    pub flows_model: u64,
+    /// Of these, flows whose plaintext was read.
+    pub flows_plaintext: u64,
+    /// DNS messages and hellos that could not be read.
+    pub malformed: u64,
+    /// First payloads of which a part is missing.
+    pub out_of_order: u64,
+    /// Connections not followed because the table was full.
+    pub connections_refused: u64,
+    /// Flows not followed because the table was full.
+    pub flows_refused: u64,
+    /// Live processes not kept because the table was full.
+    pub processes_evicted: u64,
+    /// Processes in the table.
+    pub processes: u64,
+    /// Flows in the table.
+    pub flows: u64,
+    /// Connections in the table.
+    pub connections: u64,
+    /// Addresses with a name.
+    pub names: u64,
+}

@@ -1,0 +1,339 @@
+//! The attach policy: which files are probed for whom.
+//!
+//! A file is first probed for every process that maps it, so that the first request of a process that
+//! was never seen before is caught. When most of its hits serve no model connection and there are more
+//! than the budget, its probes are taken from all processes and given only to those known to call models:
+//! those running now, every later process of an executable that has called models (at exec, before it can
+//! have mapped the library), and others at the first sign (DNS answer, connect, server name).
+
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
+
+use attribution::event::{FileId, ProcessKey};
+use aya::Ebpf;
+use sensor_common::tls::MAX_TARGETS;
+
+use super::{
+    budget::Budget,
+    files::{FileKey, Files, Library},
+};
+use crate::bpf::{ProbeLinks, Prober, Scope, Tables};
+
+/// Executable mappings looked at in one process.
+const MAX_MAPPINGS: usize = 512;
+/// Executables remembered as callers of models.
+const MAX_LEARNED: usize = 4096;
+/// Processes probed one by one for one file.
+const MAX_PROCESSES: usize = 1024;
+/// Root directories (mount namespaces) whose library folders were looked at.
+const MAX_ROOTS: usize = 4096;
+/// Where distributions keep shared libraries.
+const LIBRARY_DIRECTORIES: [&str; 8] = [
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib/aarch64-linux-gnu",
+    "lib/x86_64-linux-gnu",
+    "lib/aarch64-linux-gnu",
+    "usr/lib64",
+    "usr/lib",
+    "lib",
+    "usr/local/lib",
+];
+
+/// Why probing a file failed or is limited, for coverage.
+pub const REASON_NO_LIBRARY: &str = "no TLS library with known functions in the process";
+
+struct Target {
+    index: u32,
+    library: Library,
+    budget: Budget,
+    whole: Option<ProbeLinks>,
+    processes: HashMap<ProcessKey, ProbeLinks>,
+}
+
+/// Counts for `status` records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files probed now.
+    pub files: u64,
+    /// Of these, for single processes only.
+    pub demoted: u64,
+    /// Attachments that failed.
+    pub failed: u64,
+    /// Files or processes not probed because a limit was reached.
+    pub refused: u64,
+}
+
+/// What the process' TLS library is and why it is not read, if so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// File name of the library, or empty.
+    pub library: String,
+    /// Empty when it is read.
+    pub reason: String,
+}
+
+/// Decides and attaches.
+pub struct Policy {
+    files: Files,
+    prober: Prober,
+    targets: HashMap<FileKey, Target>,
+    next_index: u32,
+    learned: HashSet<FileId>,
+    known_names: Vec<String>,
+    callers: HashMap<ProcessKey, ()>,
+    roots: HashSet<(u64, u64)>,
+    budget_per_s: u64,
+    failed: u64,
+    refused: u64,
+}
+
+impl Policy {
+    /// With a budget of `budget_per_s` useless hits per file; executables named in `known_names` are
+    /// treated as callers of models from their first exec.
+    pub fn new(prober: Prober, budget_per_s: u64, known_names: Vec<String>) -> Self {
+        Self {
+            files: Files::default(),
+            prober,
+            targets: HashMap::new(),
+            next_index: 0,
+            learned: HashSet::new(),
+            known_names,
+            callers: HashMap::new(),
+            roots: HashSet::new(),
+            budget_per_s,
+            failed: 0,
+            refused: 0,
+        }
+    }
+
+    /// Probes the host's libraries and whatever running processes have mapped.
+    pub fn start(&mut self, ebpf: &mut Ebpf, now_ns: u64) {
+        self.look_in_root(ebpf, Path::new("/"), now_ns);
+        let Ok(processes) = procfs::process::all_processes() else { return };
+        for process in processes.flatten() {
+            self.look_at(ebpf, process.pid().unsigned_abs(), now_ns);
+        }
+    }
+
+    /// A process runs a new program.
+    pub fn exec(&mut self, ebpf: &mut Ebpf, process: ProcessKey, file: FileId, exe: &str, now_ns: u64) {
+        self.add(ebpf, &PathBuf::from(format!("/proc/{}/exe", process.pid)), now_ns);
+        self.look_in_root(ebpf, &PathBuf::from(format!("/proc/{}/root", process.pid)), now_ns);
+        let name = exe.rsplit('/').next().unwrap_or_default();
+        if self.learned.contains(&file) || self.known_names.iter().any(|known| known == name) {
+            self.probe_process(ebpf, process);
+        }
+    }
+
+    /// First sign that a process calls a model: its libraries are looked at and probed now.
+    pub fn caller(&mut self, ebpf: &mut Ebpf, process: ProcessKey, now_ns: u64) -> Coverage {
+        self.callers.insert(process, ());
+        let mapped = self.look_at(ebpf, process.pid, now_ns);
+        self.probe_process(ebpf, process);
+        match mapped.first() {
+            Some(library) => Coverage { library: library.clone(), reason: String::new() },
+            None => Coverage { library: String::new(), reason: REASON_NO_LIBRARY.to_owned() },
+        }
+    }
+
+    /// An executable is now known to call models.
+    pub fn learn(&mut self, file: FileId) {
+        if self.learned.len() < MAX_LEARNED {
+            self.learned.insert(file);
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    /// A process ended: its own probes go.
+    pub fn exit(&mut self, process: ProcessKey) {
+        self.callers.remove(&process);
+        for target in self.targets.values_mut() {
+            target.processes.remove(&process);
+        }
+    }
+
+    /// Judges the hits of every file.
+    pub fn tick(&mut self, ebpf: &mut Ebpf, tables: &Tables, now_ns: u64) {
+        let mut over = Vec::new();
+        let mut due = Vec::new();
+        for (key, target) in &mut self.targets {
+            let Ok((total, model)) = tables.hits(target.index) else { continue };
+            if target.whole.is_some() {
+                if target.budget.exceeded(total, model, now_ns) {
+                    over.push(*key);
+                }
+            } else if target.budget.resume(total, model, now_ns) {
+                due.push(*key);
+            }
+        }
+        for key in over {
+            self.demote(ebpf, key, now_ns);
+        }
+        for key in due {
+            self.promote(ebpf, key, now_ns);
+        }
+    }
+
+    /// Allows the kernel to search again for the layout of files it does not know yet.
+    pub fn allow_search(&self, tables: &mut Tables) {
+        for target in self.targets.values() {
+            if let Err(error) = tables.allow_search(target.index) {
+                tracing::debug!(%error, "cannot reset the layout search");
+            }
+        }
+    }
+
+    /// What is probed.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            files: self.targets.len() as u64,
+            demoted: self.targets.values().filter(|target| target.whole.is_none()).count() as u64,
+            failed: self.failed,
+            refused: self.refused,
+        }
+    }
+
+    /// Detaches everything and waits until it is done.
+    pub fn finish(mut self) {
+        self.targets.clear();
+        self.prober.finish();
+    }
+
+    fn demote(&mut self, ebpf: &mut Ebpf, key: FileKey, now_ns: u64) {
+        let callers: Vec<ProcessKey> = self.callers.keys().copied().collect();
+        for process in callers {
+            self.probe_in(ebpf, key, process);
+        }
+        if let Some(target) = self.targets.get_mut(&key) {
+            tracing::info!(file = target.library.path, "probes limited to programs that call models");
+            target.budget.pause(now_ns);
+            target.whole = None;
+        }
+    }
+
+    fn promote(&mut self, ebpf: &mut Ebpf, key: FileKey, now_ns: u64) {
+        let Some(target) = self.targets.get_mut(&key) else { return };
+        let (library, index) = (&target.library, target.index);
+        match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
+            Ok(links) => {
+                target.whole = Some(links);
+                target.processes.clear();
+            }
+            Err(error) => {
+                tracing::warn!(file = library.path, %error, "cannot probe");
+                target.budget.pause(now_ns);
+                self.failed += 1;
+            }
+        }
+    }
+
+    /// Gives a process its own probes of every demoted file. The file need not be mapped yet.
+    fn probe_process(&mut self, ebpf: &mut Ebpf, process: ProcessKey) {
+        let demoted: Vec<FileKey> =
+            self.targets.iter().filter(|(_, target)| target.whole.is_none()).map(|(key, _)| *key).collect();
+        for key in demoted {
+            self.probe_in(ebpf, key, process);
+        }
+    }
+
+    fn probe_in(&mut self, ebpf: &mut Ebpf, key: FileKey, process: ProcessKey) {
+        let Some(target) = self.targets.get_mut(&key) else { return };
+        if target.processes.contains_key(&process) {
+            return;
+        }
+        if target.processes.len() >= MAX_PROCESSES {
+            self.refused += 1;
+            return;
+        }
+        let Some(pid) = NonZeroU32::new(process.pid) else { return };
+        let (library, index) = (&target.library, target.index);
+        match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Process(pid)) {
+            Ok(links) => {
+                target.processes.insert(process, links);
+            }
+            // It may have ended meanwhile.
+            Err(error) => {
+                tracing::debug!(file = library.path, pid, %error, "cannot probe the process");
+                self.failed += 1;
+            }
+        }
+    }
+
+    /// Looks at the files a process has mapped as code; names of those with TLS functions.
+    fn look_at(&mut self, ebpf: &mut Ebpf, pid: u32, now_ns: u64) -> Vec<String> {
+        let Ok(maps) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut last = "";
+        for line in maps.lines().take(MAX_MAPPINGS * 4) {
+            let mut fields = line.split_ascii_whitespace();
+            let (Some(range), Some(mode)) = (fields.next(), fields.next()) else { continue };
+            let Some(path) = line.find('/').and_then(|at| line.get(at..)) else { continue };
+            if !mode.contains('x') || path == last {
+                continue;
+            }
+            last = path;
+            // Through map_files it is the mapped inode itself, in any mount namespace, deleted or not.
+            let range = range
+                .split('-')
+                .map(|end| end.trim_start_matches('0'))
+                .collect::<Vec<_>>()
+                .join("-");
+            if self.add(ebpf, &PathBuf::from(format!("/proc/{pid}/map_files/{range}")), now_ns) {
+                found.push(path.rsplit('/').next().unwrap_or(path).to_owned());
+            }
+        }
+        found
+    }
+
+    /// Looks for libssl in the library folders below a root directory that was not seen before.
+    fn look_in_root(&mut self, ebpf: &mut Ebpf, root: &Path, now_ns: u64) {
+        use std::os::unix::fs::MetadataExt as _;
+        let Ok(metadata) = std::fs::metadata(root) else { return };
+        if self.roots.len() >= MAX_ROOTS {
+            self.roots.clear();
+        }
+        if !self.roots.insert((metadata.dev(), metadata.ino())) {
+            return;
+        }
+        for directory in LIBRARY_DIRECTORIES {
+            let Ok(entries) = std::fs::read_dir(root.join(directory)) else { continue };
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().starts_with("libssl") {
+                    self.add(ebpf, &entry.path(), now_ns);
+                }
+            }
+        }
+    }
+
+    /// Probes a file when it is new and has TLS functions; whether it has them.
+    fn add(&mut self, ebpf: &mut Ebpf, path: &Path, now_ns: u64) -> bool {
+        let Some((key, library)) = self.files.examine(path) else { return false };
+        let Some(library) = library else { return self.targets.contains_key(&key) };
+        if self.next_index >= MAX_TARGETS {
+            self.refused += 1;
+            return false;
+        }
+        let index = self.next_index;
+        match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
+            Ok(links) => {
+                self.next_index += 1;
+                tracing::info!(file = library.path, functions = library.functions.len(), "TLS library probed");
+                let budget = Budget::new(self.budget_per_s, now_ns);
+                let target =
+                    Target { index, library, budget, whole: Some(links), processes: HashMap::new() };
+                self.targets.insert(key, target);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(file = library.path, %error, "cannot probe");
+                self.failed += 1;
+                self.files.forget(&key);
+                false
+            }
+        }
+    }
+}
