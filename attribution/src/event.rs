@@ -3,7 +3,11 @@
 //! Times are nanoseconds of `CLOCK_BOOTTIME`; [`Event::Clock`] ties them to the calendar. A run that is
 //! given the same events again gives the same records again.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
+
+use zeroize::Zeroizing;
 
 /// A process generation. The pair names one process until reboot; a pid alone never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -86,6 +90,31 @@ pub enum Direction {
 
 /// Name of a TLS connection: 16 bytes of its client random, or of its object and process.
 pub type Handle = [u8; 16];
+
+/// Bytes from a process or its socket: wiped when dropped, and never printed.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Plaintext(Zeroizing<Vec<u8>>);
+
+impl Plaintext {
+    /// A copy of `bytes`.
+    pub fn copy(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+}
+
+impl Deref for Plaintext {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
 
 /// A process as found in /proc or in an exec event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -182,7 +211,7 @@ pub enum Event {
         /// Position of `bytes`.
         offset: u32,
         /// Payload.
-        bytes: Vec<u8>,
+        bytes: Plaintext,
     },
     /// A flow ended.
     Close {
@@ -227,7 +256,7 @@ pub enum Event {
         /// Bytes of the call in all.
         total: u32,
         /// Plaintext.
-        bytes: Vec<u8>,
+        bytes: Plaintext,
     },
     /// What is known of the TLS library of a process.
     Library {

@@ -9,7 +9,7 @@ use proto::v1::{self, Record, record::Body};
 use crate::call::{Connection, Finished, Route, Toolkit};
 use crate::decode::{Outcome, dns, http1};
 use crate::detect::SharedCredential;
-use crate::event::{Event, FileId, FlowInfo, Handle, ProcessKey, Protocol, Shape, Task};
+use crate::event::{Event, FileId, FlowInfo, Handle, Plaintext, ProcessKey, Protocol, Shape, Task};
 use crate::flow::{Flow, FlowTable, Host, HostEvidence, Names, Verdict};
 use crate::identity::{cgroup, process::ProcessTable};
 
@@ -134,7 +134,6 @@ impl Attribution {
             Event::Tls { time_ns, task, connection, by_random, cookie, direction, offset, total, bytes } => {
                 self.at(time_ns);
                 self.processes.seen(&task);
-                let bytes = zeroize::Zeroizing::new(bytes);
                 let kit = self.kit.clone();
                 let Some(known) = self.connection(connection, by_random, cookie, &task) else { return };
                 let mut finished = Vec::new();
@@ -239,8 +238,7 @@ impl Attribution {
         }
     }
 
-    fn payload(&mut self, info: &FlowInfo, shape: Shape, offset: u32, bytes: Vec<u8>) {
-        let bytes = zeroize::Zeroizing::new(bytes);
+    fn payload(&mut self, info: &FlowInfo, shape: Shape, offset: u32, bytes: Plaintext) {
         self.processes.seen(&info.task);
         let Some(flow) = self.flows.get_or_add(info) else { return };
         if flow.extend(shape, offset, &bytes).is_none() {

@@ -1,15 +1,15 @@
 //! Every fuzz body on some thousand inputs made from seeds, the same ones in every run.
 
-#[expect(unreachable_pub, reason = "public for the fuzz crate")]
+#[expect(unreachable_pub, clippy::expect_used, reason = "public for the fuzz crate; a test may panic")]
 #[path = "../fuzz/src/bodies.rs"]
 mod bodies;
 
 use std::time::{Duration, Instant};
 
 /// Inputs per body.
-const ROUNDS: usize = 4_000_000;
+const ROUNDS: usize = 4000;
 /// A slow machine stops here rather than fail; what was tried until then was still tried.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Longest input made, in bytes.
 const INPUT_LIMIT: usize = 4096;
 

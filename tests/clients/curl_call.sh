@@ -2,6 +2,8 @@
 # One call with curl: KEY MODEL MODE. The shell becomes curl, so the process id stays.
 key=$1 model=$2 mode=$3
 openai=https://api.openai.com/v1
+gateway=https://api.openai.com:8443/v1
+anthropic=https://api.anthropic.com/v1
 gemini=https://generativelanguage.googleapis.com/v1beta/models
 bedrock=https://bedrock-runtime.us-east-1.amazonaws.com/model
 chat="{\"model\":\"$model\",\"messages\":[{\"role\":\"user\",\"content\":\"PROMPT-CANARY-51c9\"}]}"
@@ -22,10 +24,13 @@ case $mode in
     exec curl "$@" -H "authorization: Bearer $key" -d "$chat" "$openai/chat/completions?encoding=$mode" ;;
   gzip-stream | deflate-stream | br-stream | zstd-stream)
     exec curl "$@" -H "authorization: Bearer $key" -d "$stream" "$openai/chat/completions?encoding=${mode%-stream}" ;;
+  messages) exec curl "$@" -H "x-api-key: $key" -d "$chat" $anthropic/messages ;;
+  messages-stream) exec curl "$@" --compressed -H "x-api-key: $key" -d "$stream" $anthropic/messages ;;
   gemini) exec curl "$@" -H "x-goog-api-key: $key" -d "$parts" "$gemini/$model:generateContent" ;;
   gemini-query) exec curl "$@" -d "$parts" "$gemini/$model:generateContent?key=$key" ;;
   gemini-stream) exec curl "$@" -H "x-goog-api-key: $key" -d "$parts" "$gemini/$model:streamGenerateContent?alt=sse" ;;
   converse | invoke) exec curl "$@" -H "authorization: Bearer $key" -d "$message" "$bedrock/$model/$mode" ;;
+  gateway) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" $gateway/chat/completions ;;
   unrelated) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" https://www.example.com/v1/chat/completions ;;
   clear) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" http://api.openai.com/v1/chat/completions ;;
   *) echo "unknown mode $mode" >&2; exit 2 ;;

@@ -23,7 +23,8 @@ impl Cgroup {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = root()?.join(format!("keywitness-{name}-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).with_context(|| format!("cannot create {} (root needed)", path.display()))?;
+        std::fs::create_dir(&path)
+            .with_context(|| format!("cannot create {} (root needed)", path.display()))?;
         Ok(Self(path))
     }
 

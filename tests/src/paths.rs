@@ -54,7 +54,8 @@ pub fn target() -> PathBuf {
 pub fn binary(name: &str) -> Result<PathBuf> {
     let running = std::env::current_exe()?;
     // Tests run from the `deps` folder, one below the programs.
-    let found = running.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found =
+        running.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("{name} is not built: run `cargo build` for the same profile first"))
 }
 
@@ -74,6 +75,7 @@ pub fn keywitness() -> Result<PathBuf> {
 /// The real path of `program` found on `PATH`.
 pub fn on_path(program: &str) -> Result<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
+    let found =
+        std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
     found.with_context(|| format!("{program} is not installed: run `cargo xtask setup`"))
 }

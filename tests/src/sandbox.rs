@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Environment variables by which clients find an extra certificate authority.
-const CA_VARIABLES: [&str; 4] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"];
+const CA_VARIABLES: [&str; 4] =
+    ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"];
 
 /// Binds the hosts file over the real one in this namespace only, then waits for the parent to go.
 const HOLD: &str = r#"mount --bind "$0" /etc/hosts && { [ "$1" = shared ] || ip link set lo up; } && echo ready && exec cat"#;
@@ -101,7 +102,10 @@ impl Sandbox {
     /// As [`Sandbox::command`], moved to `cgroup` before `program` starts.
     pub fn command_in(&self, cgroup: &Cgroup, program: impl AsRef<Path>) -> Command {
         let mut command = self.enter();
-        command.args(["/bin/sh", "-c", r#"echo $$ >"$0" && exec "$@""#]).arg(cgroup.procs()).arg(program.as_ref());
+        command
+            .args(["/bin/sh", "-c", r#"echo $$ >"$0" && exec "$@""#])
+            .arg(cgroup.procs())
+            .arg(program.as_ref());
         command
     }
 

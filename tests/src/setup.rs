@@ -46,7 +46,8 @@ pub fn clients() -> Result<()> {
         let venv = to.join("venv");
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
         let mut pip = Command::new(venv.join("bin/pip"));
-        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
+        run(pip
+            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
             .arg(from.join("requirements.txt")))
     })?;
     let files = [from.join("package.json"), from.join("package-lock.json")];

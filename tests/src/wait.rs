@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use tokio::sync::oneshot;
 
 /// Time between two looks at a condition that cannot notify.
 const STEP: Duration = Duration::from_millis(5);
@@ -19,4 +20,15 @@ pub fn until<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Result<O
         }
         std::thread::sleep(STEP);
     }
+}
+
+/// Resolves when standard input is closed. Reads on a thread of its own, because the runtime would
+/// wait for a pending read of its own when it ends.
+pub async fn closed_input() {
+    let (closed, wait) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        drop(closed);
+    });
+    drop(wait.await);
 }

@@ -1,1 +1,70 @@
-//! Placeholder.
+//! Two hundred connections of one process, a different key on each: no pair is ever wrong.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use keywitness_tests::{
+    cgroup::Cgroup,
+    client::{self, Runtime},
+    compare::{Known, Who, compare},
+    keys,
+    sandbox::{Network, Sandbox},
+    sensor::{Sensor, calls},
+    server::Server,
+    setup,
+};
+
+const CONNECTIONS: usize = 200;
+const ROUNDS: u32 = 3;
+/// Share of calls that may stay without a flow.
+const UNCERTAIN: f64 = 0.01;
+/// Time records have to arrive after the last call.
+const SETTLE: Duration = Duration::from_secs(30);
+
+fn observe(runtime: Runtime, script: &str, stack: &str) -> Result<()> {
+    setup::clients()?;
+    let sandbox = Sandbox::new(Network::Shared)?;
+    let server = Server::start(&sandbox)?;
+    let mut sensor = Sensor::start(&[])?;
+    let cgroup = Cgroup::new("many")?;
+    let keys: Vec<String> = (0..CONNECTIONS).map(|index| keys::openai(&format!("{stack}-{index}"))).collect();
+    let finished = client::many(runtime, script, stack, ROUNDS, &keys, &sandbox, Some(&cgroup))?;
+    let truths = server.truth()?;
+    ensure!(truths.len() == CONNECTIONS * ROUNDS as usize, "the endpoint saw {} requests", truths.len());
+    let complete = |records: &[_]| {
+        let ours = |call: &&proto::v1::ModelCall| {
+            call.process.as_ref().is_some_and(|process| process.pid == finished.pid)
+        };
+        calls(records).filter(ours).count() >= truths.len()
+    };
+    if let Err(error) = sensor.wait_for("a record of every call", SETTLE, complete) {
+        eprintln!("{error:#}");
+    }
+    let fingerprints = sensor.fingerprints(&keys)?;
+    let stopped = sensor.stop()?;
+    let who = Who { pid: finished.pid, exe: finished.exe, cgroup: Some(cgroup.name()) };
+    let known = Known { address: sandbox.address(), fingerprints: &fingerprints };
+    let result = compare(&truths, &stopped.records, &known, |_| Some(who.clone()));
+    eprintln!("{script} {stack}: {}", result.summary());
+    result.require(UNCERTAIN)
+}
+
+#[test]
+fn asyncio_with_aiohttp_has_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Python, "many_async.py", "aiohttp")
+}
+
+#[test]
+fn asyncio_with_the_openai_sdk_has_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Python, "many_async.py", "openai")
+}
+
+#[test]
+fn node_with_a_connection_for_each_key_has_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Node, "many_node.js", "own")
+}
+
+#[test]
+fn node_with_keys_taking_turns_on_pooled_connections_has_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Node, "many_node.js", "pool")
+}

@@ -24,7 +24,12 @@ fn every_client_reaches_the_endpoint_and_is_logged() -> Result<()> {
         let printed = String::from_utf8(finished.output.stdout.clone())?;
         assert_eq!(printed.lines().next(), Some(finished.pid.to_string().as_str()), "{}", client.name());
         let truths = server.truth()?;
-        assert_eq!(truths.len() - before, if client.mode == "chat-twice" { 2 } else { 1 }, "{}", client.name());
+        assert_eq!(
+            truths.len() - before,
+            if client.mode == "chat-twice" { 2 } else { 1 },
+            "{}",
+            client.name()
+        );
         for truth in &truths[before..] {
             check(&client, truth, &key, &model).with_context(|| format!("{}: {truth:?}", client.name()))?;
         }
@@ -42,7 +47,8 @@ fn check(client: &Client, truth: &Truth, key: &str, model: &str) -> Result<()> {
     ensure!(truth.stream == client.mode.contains("stream"), "stream");
     ensure!(truth.input_tokens.is_some() == (client.mode != "stream-without-usage"), "usage");
     ensure!(truth.source_port != 0 && truth.source_address.starts_with("127."), "source");
-    let gzip = (client.runtime != Runtime::Curl && !truth.stream) || (truth.stream && client.provider == "anthropic");
+    let gzip = (client.runtime != Runtime::Curl && !truth.stream)
+        || (truth.stream && client.provider == "anthropic");
     ensure!(!gzip || truth.encoding == "gzip", "coding");
     Ok(())
 }
@@ -52,7 +58,8 @@ fn a_bad_key_is_refused_and_logged() -> Result<()> {
     setup::clients()?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
-    let client = Client { runtime: Runtime::Python, script: "openai_call.py", mode: "sync", provider: "openai" };
+    let client =
+        Client { runtime: Runtime::Python, script: "openai_call.py", mode: "sync", provider: "openai" };
     let finished = client.run(&sandbox, None, "sk-bad-key", "gpt-5-mini")?;
     assert!(String::from_utf8_lossy(&finished.output.stdout).contains("refused"));
     let truths = server.truth()?;

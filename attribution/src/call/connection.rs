@@ -145,7 +145,7 @@ impl Reading<'_> {
                     Some(host) if host.evidence == HostEvidence::Sni => Some(host.clone()),
                     known => header("host")
                         .and_then(crate::endpoint::normalise)
-                        .map(|name| Host { name: name.into_owned(), evidence: HostEvidence::HttpHost })
+                        .map(|name| Host { name: name.into(), evidence: HostEvidence::HttpHost })
                         .or_else(|| known.clone()),
                 };
                 let call = Call::begin(self.kit, self.task, host, self.route.remote, id, at_ns, method, target, header);

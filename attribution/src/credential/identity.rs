@@ -89,7 +89,8 @@ fn claims(text: &str) -> Option<Vec<Zeroizing<Vec<u8>>>> {
         |slots: &[Slot]| slots.iter().find_map(|slot| scanner.text(*slot)).unwrap_or_default().to_owned();
     let (issuer, subject, client) = (first(&wanted.issuer), first(&wanted.subject), first(&wanted.client));
     let named = !subject.is_empty() || !client.is_empty();
-    (named && !issuer.is_empty()).then(|| [issuer, subject, client].map(|claim| Zeroizing::new(claim.into_bytes())).into())
+    (named && !issuer.is_empty())
+        .then(|| [issuer, subject, client].map(|claim| Zeroizing::new(claim.into_bytes())).into())
 }
 
 struct ClaimPointers {

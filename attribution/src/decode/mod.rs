@@ -4,7 +4,7 @@ pub mod client_hello;
 pub mod content;
 pub mod dns;
 pub mod eventstream;
-mod host_name;
+pub(crate) mod host_name;
 pub mod http1;
 pub mod json;
 pub mod sse;

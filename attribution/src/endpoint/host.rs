@@ -1,6 +1,5 @@
 //! From host name to provider: exact names and whole-label suffixes only.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,9 +7,7 @@ use regex_lite::Regex;
 
 use super::catalogue::{Catalogue, Provider};
 use super::path::segments;
-
-/// Longest host name, in bytes (RFC 1035 section 2.3.4).
-const MAX_HOST_BYTES: usize = 253;
+use crate::decode::host_name::host_name;
 
 /// What a host name says about the provider.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +70,7 @@ impl Catalogue {
 
     /// The provider for which `host` hands out tokens (and does nothing else), if any.
     pub fn token_host(&self, host: &str) -> Option<&Provider> {
-        self.providers.get(*self.hosts.tokens.get(&*normalise(host)?)?)
+        self.providers.get(*self.hosts.tokens.get(&normalise(host)?)?)
     }
 
     /// The provider of a request for `target` to `host`.
@@ -101,21 +98,11 @@ impl Catalogue {
 }
 
 /// `host` in lower case without port and trailing dot; nothing for what cannot be a host name, and for addresses.
-pub fn normalise(host: &str) -> Option<Cow<'_, str>> {
-    let host = match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+pub fn normalise(host: &str) -> Option<String> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) => return None,
         None => host,
     };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let labels = host.split('.').all(|label| !label.is_empty() && label.len() <= 63);
-    if host.len() > MAX_HOST_BYTES || !labels || !host.bytes().all(plain) || host.parse::<IpAddr>().is_ok() {
-        return None;
-    }
-    Some(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
-    })
+    host_name(name.as_bytes())
 }

@@ -3,6 +3,7 @@
 mod additions;
 pub mod catalogue;
 pub mod entry;
+mod family;
 mod host;
 mod operation;
 mod path;

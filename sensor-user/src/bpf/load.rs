@@ -130,6 +130,26 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Takes every program out of the kernel. Tables that were taken out before stay readable.
+    pub fn detach(&mut self) {
+        // Unloading drops the links first.
+        for (_, program) in self.ebpf.programs_mut() {
+            let result = match program {
+                Program::RawTracePoint(program) => program.unload(),
+                Program::CgroupSockAddr(program) => program.unload(),
+                Program::SockOps(program) => program.unload(),
+                Program::CgroupSkb(program) => program.unload(),
+                Program::UProbe(program) => program.unload(),
+                _ => Ok(()),
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "a program was not loaded");
+            }
+        }
+    }
+}
+
 fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<(), String> {
     let program = ebpf.program_mut(hook.program).ok_or("the kernel object has no such program")?;
     attach_program(program, hook.point, cgroup).map_err(|error| chain(&error))

@@ -1,11 +1,15 @@
 //! The event buffer.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::{
     Ebpf,
     maps::{MapData, MapError, RingBuf},
 };
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Reads raw events in the order in which the kernel reserved them.
 pub struct Reader {
@@ -31,10 +35,11 @@ impl Reader {
         }
         count
     }
-}
 
-impl AsRawFd for Reader {
-    fn as_raw_fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+    /// Resolves when the kernel wakes the reader.
+    pub fn waiter(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let fd = self.ring.as_fd().try_clone_to_owned()?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open and the same until it is dropped.
+        unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
     }
 }

@@ -2,6 +2,7 @@
 
 use attribution::event::{Event, ProcessImage};
 use procfs::process::Process;
+use zeroize::Zeroizing;
 
 use super::executable::file_id;
 
@@ -26,17 +27,28 @@ fn one(process: &Process, tick_ns: u64) -> Option<Event> {
     let link = std::fs::File::open(format!("/proc/{}/exe", stat.pid)).ok();
     let file = link.as_ref().and_then(|file| file_id(file).ok()).unwrap_or_default();
     let exe = process.exe().map(|path| path.display().to_string()).unwrap_or_default();
-    let mut args = process.cmdline().unwrap_or_default();
-    args.truncate(MAX_ARGS);
     Some(Event::Running {
         pid: u32::try_from(stat.pid).ok()?,
         start_ns: stat.starttime.saturating_mul(tick_ns),
         tick_ns,
         parent: u32::try_from(stat.ppid).unwrap_or(0),
         uid: process.uid().ok()?,
-        image: ProcessImage { exe, file, comm: stat.comm, args },
+        image: ProcessImage { exe, file, comm: stat.comm, args: arguments(stat.pid) },
         cgroup: cgroup(process),
     })
+}
+
+/// Arguments of a process. They may hold a key, so the bytes read are wiped.
+fn arguments(pid: i32) -> Vec<String> {
+    let Ok(bytes) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return Vec::new() };
+    let bytes = Zeroizing::new(bytes);
+    bytes
+        .strip_suffix(b"\0")
+        .unwrap_or(&bytes)
+        .split(|byte| *byte == 0)
+        .take(MAX_ARGS)
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect()
 }
 
 /// Path in the unified hierarchy, or in systemd's own one where the unified path says nothing.

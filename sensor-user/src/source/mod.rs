@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use attribution::event::{
-    Direction, Event, FileId, FlowInfo, ProcessImage, ProcessKey, Protocol, Shape, Task,
+    Direction, Event, FileId, FlowInfo, Plaintext, ProcessImage, ProcessKey, Protocol, Shape, Task,
 };
 use sensor_common as raw;
 use thiserror::Error;
@@ -67,7 +67,7 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                     _ => Shape::Other,
                 },
                 offset: event.offset,
-                bytes: data.to_vec(),
+                bytes: Plaintext::copy(data),
             })
         }
         raw::kind::CLOSE => {
@@ -106,7 +106,7 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                 },
                 offset: event.offset,
                 total: event.total,
-                bytes: data.to_vec(),
+                bytes: Plaintext::copy(data),
             })
         }
         _ => Err(Malformed::Kind),

@@ -21,7 +21,7 @@ fn tls() -> Vec<u8> {
 #[test]
 fn plaintext_is_cut_to_what_the_header_says() {
     let Ok(Event::Tls { bytes, task, by_random, .. }) = parse(&tls()) else { panic!("no tls event") };
-    assert_eq!((bytes.as_slice(), task.process.pid, by_random), (b"abc".as_slice(), 42, true));
+    assert_eq!((&*bytes, task.process.pid, by_random), (b"abc".as_slice(), 42, true));
 }
 
 #[test]

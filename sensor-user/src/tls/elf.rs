@@ -6,7 +6,7 @@
 use std::fs::File;
 
 use object::{
-    Object as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind,
+    Object as _, ObjectSegment as _, SymbolKind,
     read::ReadCache,
 };
 use thiserror::Error;

@@ -26,6 +26,8 @@ use crate::bpf::{ProbeLinks, Prober, Scope, Tables};
 const MAX_MAPPINGS: usize = 512;
 /// Executables remembered as callers of models.
 const MAX_LEARNED: usize = 4096;
+/// Processes remembered as callers of models while they live.
+const MAX_CALLERS: usize = 16_384;
 /// Processes probed one by one for one file.
 const MAX_PROCESSES: usize = 1024;
 /// Root directories (mount namespaces) whose library folders were looked at.
@@ -83,7 +85,7 @@ pub struct Policy {
     next_index: u32,
     learned: HashSet<FileId>,
     known_names: Vec<String>,
-    callers: HashMap<ProcessKey, ()>,
+    callers: HashMap<ProcessKey, String>,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
     failed: u64,
@@ -130,13 +132,19 @@ impl Policy {
 
     /// First sign that a process calls a model: its libraries are looked at and probed now.
     pub fn caller(&mut self, ebpf: &mut Ebpf, process: ProcessKey, now_ns: u64) -> Coverage {
-        self.callers.insert(process, ());
-        let mapped = self.look_at(ebpf, process.pid, now_ns);
-        self.probe_process(ebpf, process);
-        match mapped.first() {
-            Some(library) => Coverage { library: library.clone(), reason: String::new() },
-            None => Coverage { library: String::new(), reason: REASON_NO_LIBRARY.to_owned() },
+        let known = self.callers.get(&process).filter(|library| !library.is_empty()).cloned();
+        let library = known.unwrap_or_else(|| {
+            let mapped = self.look_at(ebpf, process.pid, now_ns);
+            mapped.into_iter().next().unwrap_or_default()
+        });
+        if self.callers.len() < MAX_CALLERS || self.callers.contains_key(&process) {
+            self.callers.insert(process, library.clone());
+        } else {
+            self.refused += 1;
         }
+        self.probe_process(ebpf, process);
+        let reason = if library.is_empty() { REASON_NO_LIBRARY.to_owned() } else { String::new() };
+        Coverage { library, reason }
     }
 
     /// An executable is now known to call models.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{truth::Truth, usage::Counts};
+use super::{openai, truth::Truth, usage::Counts};
 
 /// Text of every completion; no record may hold it.
 pub const COMPLETION: &str = "COMPLETION-CANARY-7f3a";
@@ -15,7 +15,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn json(value: &Value) -> Self {
+    pub(super) fn json(value: &Value) -> Self {
         Self { status: 200, headers: Vec::new(), pieces: vec![value.to_string()] }
     }
 
@@ -24,7 +24,7 @@ impl Answer {
         Self { status, ..Self::json(&body) }
     }
 
-    fn events(events: &[(&str, Value)]) -> Self {
+    pub(super) fn events(events: &[(&str, Value)]) -> Self {
         let piece = |(name, data): &(&str, Value)| match *name {
             "" => format!("data: {data}\n\n"),
             name => format!("event: {name}\ndata: {data}\n\n"),
@@ -36,7 +36,8 @@ impl Answer {
 /// Answers the request `body` that `truth` describes, and completes `truth`.
 pub(super) fn answer(truth: &mut Truth, body: &Value, counts: &Counts) -> Answer {
     let path = truth.path.clone();
-    truth.model = body.get("model").and_then(Value::as_str).map(str::to_owned).or_else(|| model_in_path(&path));
+    truth.model =
+        body.get("model").and_then(Value::as_str).map(str::to_owned).or_else(|| model_in_path(&path));
     truth.model_served = truth.model.as_ref().map(|model| format!("{model}-2026-01-15"));
     truth.stream = body.get("stream") == Some(&Value::Bool(true));
     if truth.key.is_empty() || truth.key.contains("-bad-") {
@@ -48,13 +49,11 @@ pub(super) fn answer(truth: &mut Truth, body: &Value, counts: &Counts) -> Answer
     let ends = |suffix: &str| path.ends_with(suffix);
     if ends("/chat/completions") {
         let wanted = body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
-        chat(truth, counts, &id, wanted)
+        openai::chat(truth, counts, &id, wanted)
     } else if ends("/responses") {
-        responses(truth, counts, &id)
+        openai::responses(truth, counts, &id)
     } else if ends("/embeddings") {
-        let usage = counts.embeddings(truth);
-        let data = json!([{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]);
-        Answer::json(&json!({"object": "list", "data": data, "model": truth.model_served, "usage": usage}))
+        openai::embeddings(truth, counts)
     } else if ends("/messages") {
         messages(truth, counts, &id)
     } else if ends(":generateContent") || ends(":streamGenerateContent") {
@@ -85,65 +84,6 @@ fn model_in_path(path: &str) -> Option<String> {
     Some(raw.replace("%3A", ":").replace("%2F", "/"))
 }
 
-fn chat(truth: &mut Truth, counts: &Counts, id: &str, usage_wanted: bool) -> Answer {
-    let model = truth.model_served.clone();
-    if !truth.stream {
-        let message = json!({"role": "assistant", "content": COMPLETION, "refusal": null});
-        let choice = json!({"index": 0, "message": message, "finish_reason": "stop", "logprobs": null});
-        let usage = counts.chat(truth);
-        return Answer::json(&json!({
-            "id": id, "object": "chat.completion", "created": 1_790_000_000, "model": model,
-            "choices": [choice], "usage": usage,
-        }));
-    }
-    let chunk = |choices: Value| {
-        let kind = "chat.completion.chunk";
-        json!({"id": id, "object": kind, "created": 1_790_000_000, "model": model, "choices": choices})
-    };
-    let delta = |delta: Value, end: Value| chunk(json!([{"index": 0, "delta": delta, "finish_reason": end}]));
-    let mut events = vec![
-        ("", delta(json!({"role": "assistant", "content": ""}), Value::Null)),
-        ("", delta(json!({"content": COMPLETION}), Value::Null)),
-        ("", delta(json!({"content": " \u{2713}"}), Value::Null)),
-        ("", delta(json!({}), json!("stop"))),
-    ];
-    if usage_wanted {
-        let mut last = chunk(json!([]));
-        last["usage"] = counts.chat(truth);
-        events.push(("", last));
-    }
-    let mut answer = Answer::events(&events);
-    answer.pieces.push("data: [DONE]\n\n".to_owned());
-    answer
-}
-
-fn responses(truth: &mut Truth, counts: &Counts, id: &str) -> Answer {
-    let usage = counts.responses(truth);
-    let response = |status: &str, output: Value, usage: Value| {
-        json!({
-            "id": id, "object": "response", "created_at": 1_790_000_000, "status": status, "model": truth.model_served,
-            "output": output, "usage": usage, "parallel_tool_calls": true, "tool_choice": "auto", "tools": [],
-        })
-    };
-    let content = json!([{"type": "output_text", "text": COMPLETION, "annotations": []}]);
-    let item = json!([{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": content}]);
-    let done = response("completed", item, usage);
-    if !truth.stream {
-        return Answer::json(&done);
-    }
-    let kind = ["response.created", "response.output_text.delta", "response.completed"];
-    let created = response("in_progress", json!([]), Value::Null);
-    let delta = json!({
-        "type": kind[1], "sequence_number": 1, "item_id": "msg_1", "output_index": 0, "content_index": 0,
-        "delta": COMPLETION, "logprobs": [],
-    });
-    Answer::events(&[
-        (kind[0], json!({"type": kind[0], "sequence_number": 0, "response": created})),
-        (kind[1], delta),
-        (kind[2], json!({"type": kind[2], "sequence_number": 2, "response": done})),
-    ])
-}
-
 fn messages(truth: &mut Truth, counts: &Counts, id: &str) -> Answer {
     let usage = counts.messages(truth);
     let message = |content: Value, reason: Value, usage: &Value| {
@@ -153,18 +93,23 @@ fn messages(truth: &mut Truth, counts: &Counts, id: &str) -> Answer {
         })
     };
     if !truth.stream {
-        return Answer::json(&message(json!([{"type": "text", "text": COMPLETION}]), json!("end_turn"), &usage));
+        return Answer::json(&message(
+            json!([{"type": "text", "text": COMPLETION}]),
+            json!("end_turn"),
+            &usage,
+        ));
     }
     // The count so far at the start; the one at the end replaces it.
     let mut first = usage.clone();
     first["output_tokens"] = json!(1);
-    let delta = |text: &str| {
-        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
-    };
+    let delta = |text: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
     let block = json!({"type": "text", "text": ""});
     let end = json!({"stop_reason": "end_turn", "stop_sequence": null});
     Answer::events(&[
-        ("message_start", json!({"type": "message_start", "message": message(json!([]), Value::Null, &first)})),
+        (
+            "message_start",
+            json!({"type": "message_start", "message": message(json!([]), Value::Null, &first)}),
+        ),
         ("content_block_start", json!({"type": "content_block_start", "index": 0, "content_block": block})),
         ("ping", json!({"type": "ping"})),
         ("content_block_delta", delta(COMPLETION)),

@@ -33,7 +33,9 @@ pub(super) fn choose(wanted: Option<&str>, accepted: &str) -> &'static str {
         Some("gzip-unlabelled") => "gzip-unlabelled",
         Some(name) => known.into_iter().find(|known| *known == name).unwrap_or(""),
         None => {
-            let offers = |name: &str| accepted.split(',').any(|part| part.split(';').next().map(str::trim) == Some(name));
+            let offers = |name: &str| {
+                accepted.split(',').any(|part| part.split(';').next().map(str::trim) == Some(name))
+            };
             known.into_iter().find(|name| offers(name)).unwrap_or("")
         }
     }
@@ -52,7 +54,12 @@ pub(super) fn encode(pieces: &[String], coding: &str) -> Result<Vec<Bytes>> {
         }
         "br" => {
             let writer = brotli::CompressorWriter::new(Vec::new(), 4096, 3, 18);
-            flushed(pieces, writer, |writer| std::mem::take(writer.get_mut()), |writer| Ok(writer.into_inner()))
+            flushed(
+                pieces,
+                writer,
+                |writer| std::mem::take(writer.get_mut()),
+                |writer| Ok(writer.into_inner()),
+            )
         }
         // One frame for each piece: frames may follow one another.
         "zstd" => Ok(pieces

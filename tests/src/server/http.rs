@@ -1,27 +1,19 @@
 //! One HTTP exchange: read the request, log the truth, answer.
 
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
     net::SocketAddr,
-    pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
-    task::{Context as Task, Poll},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
-use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::{
-    HeaderMap, Request, Response,
-    body::{Body, Frame, Incoming, SizeHint},
-    header,
-};
+use hyper::{HeaderMap, Request, Response, body::Incoming, header};
 use serde_json::Value;
 
 use super::{
     answer::answer,
+    body::Pieces,
     encode,
     truth::{Log, Truth},
     usage::Counts,
@@ -43,37 +35,12 @@ pub(super) struct Peer {
     pub(super) sni: Option<String>,
 }
 
-/// A body whose every piece is written to the socket on its own.
-pub(super) struct Pieces {
-    left: VecDeque<Bytes>,
-    pause: bool,
-    length: Option<u64>,
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        task: &mut Task<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        // A pending body makes the connection flush what it has.
-        self.pause = !self.pause;
-        if self.length.is_none() && !self.pause {
-            task.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(self.left.pop_front().map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
 /// Answers one request.
-pub(super) async fn exchange(state: &State, peer: &Peer, request: Request<Incoming>) -> Result<Response<Pieces>> {
+pub(super) async fn exchange(
+    state: &State,
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> Result<Response<Pieces>> {
     let received = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let (head, body) = request.into_parts();
     let text = |name: &str| text(&head.headers, name);
@@ -91,7 +58,8 @@ pub(super) async fn exchange(state: &State, peer: &Peer, request: Request<Incomi
         received_ns: u64::try_from(received.as_nanos())?,
         ..Truth::default()
     };
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+    let body =
+        Limited::new(body, MAX_BODY).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
     let body = encode::decode(&body, &text("content-encoding"))?;
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let made = answer(&mut truth, &body, &Counts::of_request(number));
@@ -116,8 +84,10 @@ pub(super) async fn exchange(state: &State, peer: &Peer, request: Request<Incomi
         host if host.contains("amazonaws") => "x-amzn-requestid",
         _ => "x-request-id",
     };
-    let mut response =
-        Response::builder().status(made.status).header(header::CONTENT_TYPE, kind).header(id_header, &truth.request_id);
+    let mut response = Response::builder()
+        .status(made.status)
+        .header(header::CONTENT_TYPE, kind)
+        .header(id_header, &truth.request_id);
     for (name, value) in &made.headers {
         response = response.header(*name, value);
     }
@@ -125,8 +95,7 @@ pub(super) async fn exchange(state: &State, peer: &Peer, request: Request<Incomi
         response = response.header(header::CONTENT_ENCODING, coding);
     }
     let chunked = truth.stream || parameter(query, "framing") == Some("chunked");
-    let length = (!chunked).then(|| pieces.iter().map(|piece| piece.len() as u64).sum());
-    Ok(response.body(Pieces { left: pieces.into(), pause: false, length })?)
+    Ok(response.body(Pieces::new(pieces, chunked))?)
 }
 
 fn text(headers: &HeaderMap, name: &str) -> String {
@@ -134,7 +103,11 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 /// The credential as presented, wherever providers take it; for SigV4 its access key id.
@@ -147,5 +120,8 @@ fn key(headers: &HeaderMap, query: &str) -> String {
         return scope.split('/').next().unwrap_or("").to_owned();
     }
     let found = ["x-api-key", "x-goog-api-key", "api-key"].map(|name| text(headers, name));
-    found.into_iter().find(|value| !value.is_empty()).unwrap_or_else(|| parameter(query, "key").unwrap_or("").to_owned())
+    found
+        .into_iter()
+        .find(|value| !value.is_empty())
+        .unwrap_or_else(|| parameter(query, "key").unwrap_or("").to_owned())
 }

@@ -2,8 +2,10 @@
 //! providers', and a log of what it really received that the tests hold records against.
 
 mod answer;
+mod body;
 mod encode;
 mod http;
+mod openai;
 mod process;
 mod serve;
 mod tls;
@@ -17,6 +19,8 @@ pub use truth::{Truth, read_log};
 
 /// File with the certificate authority, inside the server's folder.
 pub const CA_FILE: &str = "ca.pem";
+/// File with the server's certificate and its private key.
+pub const CERTIFICATE_FILE: &str = "server.pem";
 /// File with the bound addresses, written when the server accepts connections.
 pub const READY_FILE: &str = "ready.json";
 /// File with one [`Truth`] a line.

@@ -12,18 +12,19 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    CA_FILE, READY_FILE, TRUTH_FILE,
+    READY_FILE, TRUTH_FILE,
     http::{Peer, State, exchange},
     tls,
     truth::Log,
 };
+use crate::wait;
 
 /// Connections served at once; more wait in the listen queue.
 const MAX_CONNECTIONS: usize = 4096;
@@ -61,13 +62,14 @@ pub struct Ready {
 /// Serves until a signal, or until standard input closes when asked to.
 pub async fn run(options: Options) -> Result<()> {
     std::fs::create_dir_all(&options.dir)?;
-    let acceptor = TlsAcceptor::from(tls::config(&options.dir.join(CA_FILE))?);
+    let acceptor = TlsAcceptor::from(tls::config(&options.dir)?);
     let log = Log::create(&options.dir.join(TRUTH_FILE))?;
     let state = Arc::new(State { log, requests: AtomicU64::new(0) });
     let mut ready = Ready { pid: std::process::id(), listen: Vec::new(), cleartext: Vec::new() };
     for (addresses, tls) in [(&options.listen, true), (&options.cleartext, false)] {
         for address in addresses {
-            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+            let listener =
+                TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
             let bound = if tls { &mut ready.listen } else { &mut ready.cleartext };
             bound.push(listener.local_addr()?);
             tokio::spawn(accept(listener, tls.then(|| acceptor.clone()), Arc::clone(&state)));
@@ -78,17 +80,11 @@ pub async fn run(options: Options) -> Result<()> {
     std::fs::rename(&draft, options.dir.join(READY_FILE))?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        () = closed_input(), if options.with_parent => {}
+        () = wait::closed_input(), if options.with_parent => {}
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result?,
     }
     Ok(())
-}
-
-async fn closed_input() {
-    let mut input = tokio::io::stdin();
-    let mut buffer = [0; 64];
-    while matches!(input.read(&mut buffer).await, Ok(read) if read > 0) {}
 }
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, state: Arc<State>) {
@@ -128,7 +124,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: Peer, state: 
     let service = service_fn(|request| exchange(&state, &peer, request));
     match http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
         // A client that leaves in the middle is its own business.
-        Err(error) if error.is_incomplete_message() || error.is_closed() => Ok(()),
+        Err(error) if !error.is_user() => Ok(()),
         result => Ok(result?),
     }
 }

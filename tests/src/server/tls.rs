@@ -4,24 +4,29 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
-use super::HOSTS;
+use super::{CA_FILE, CERTIFICATE_FILE, HOSTS};
 
-/// Makes an authority and a P-256 certificate for [`HOSTS`], writes the authority to `ca_file`.
-pub(super) fn config(ca_file: &Path) -> Result<Arc<ServerConfig>> {
+/// Makes an authority and a P-256 certificate for [`HOSTS`] and writes both to `dir`, the
+/// certificate with its key for other servers of a test.
+pub(super) fn config(dir: &Path) -> Result<Arc<ServerConfig>> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.distinguished_name.push(DnType::CommonName, "keywitness test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let authority_pem = authority.self_signed(&authority_key)?.pem();
-    std::fs::write(ca_file, authority_pem).with_context(|| format!("cannot write {}", ca_file.display()))?;
+    let write = |name: &str, pem: String| {
+        let file = dir.join(name);
+        std::fs::write(&file, pem).with_context(|| format!("cannot write {}", file.display()))
+    };
+    write(CA_FILE, authority.self_signed(&authority_key)?.pem())?;
 
     let key = KeyPair::generate()?;
     let mut leaf = CertificateParams::new(HOSTS.map(str::to_owned).to_vec())?;
@@ -30,6 +35,7 @@ pub(super) fn config(ca_file: &Path) -> Result<Arc<ServerConfig>> {
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = leaf.signed_by(&key, &Issuer::new(authority, authority_key))?;
+    write(CERTIFICATE_FILE, certificate.pem() + &key.serialize_pem())?;
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -37,6 +43,6 @@ pub(super) fn config(ca_file: &Path) -> Result<Arc<ServerConfig>> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], private)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     Ok(Arc::new(config))
 }

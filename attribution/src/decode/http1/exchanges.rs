@@ -151,6 +151,11 @@ impl Exchanges {
             _ if n == 0 => return,
             Phase::Tunnel => return,
             Phase::Lost | Phase::Dead(_) => return inbound.skip(n),
+            Phase::Head if !inbound.known && inbound.head.is_empty() => {
+                // Joined in the middle, by bytes that were not even captured.
+                inbound.enter(Phase::Lost);
+                return inbound.skip(n);
+            }
             Phase::Head => Err(BrokenReason::Gap),
             Phase::Body { id, body } => body.skip(n).map(|done| (*id, done)),
         };
@@ -285,6 +290,9 @@ impl Exchanges {
         self.pending.pop_front();
         if !self.pending.is_empty() {
             self.break_response(BrokenReason::NotHttp, sink);
+        }
+        if matches!(self.request.phase, Phase::Body { .. }) {
+            self.break_request(BrokenReason::NotHttp, sink);
         }
         self.request.enter(Phase::Tunnel);
         self.response.enter(Phase::Tunnel);

@@ -7,6 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+mod list;
+
+pub use list::all;
+
 use crate::{cgroup::Cgroup, keys, paths, sandbox::Sandbox, setup};
 
 /// Text in every prompt; no record may hold it.
@@ -47,33 +51,6 @@ pub struct Finished {
     pub output: Output,
 }
 
-/// Every client and mode that answers 200 over TLS from a provider's name.
-pub fn all() -> Vec<Client> {
-    let modes = |runtime, script, provider, modes: &[&'static str]| {
-        modes.iter().map(|mode| Client { runtime, script, mode, provider }).collect::<Vec<_>>()
-    };
-    use Runtime::{Curl, Node, Python};
-    [
-        modes(Python, "openai_call.py", "openai", &[
-            "sync", "async", "stream", "async-stream", "stream-without-usage", "responses", "responses-stream",
-            "embeddings",
-        ]),
-        modes(Python, "anthropic_call.py", "anthropic", &["sync", "async", "stream", "async-stream"]),
-        modes(Python, "http_call.py", "openai", &[
-            "requests", "requests-stream", "httpx", "httpx-async", "aiohttp", "aiohttp-stream",
-        ]),
-        modes(Node, "openai_call.js", "openai", &["plain", "stream", "responses"]),
-        modes(Node, "anthropic_call.js", "anthropic", &["plain", "stream"]),
-        modes(Curl, "curl_call.sh", "openai", &[
-            "chat", "chat-stream", "chat-chunked", "chat-http10", "chat-expect", "chat-twice", "gzip", "deflate", "br",
-            "zstd", "gzip-unlabelled", "gzip-stream", "deflate-stream", "br-stream", "zstd-stream",
-        ]),
-        modes(Curl, "curl_call.sh", "gcp.gemini", &["gemini", "gemini-query", "gemini-stream"]),
-        modes(Curl, "curl_call.sh", "aws.bedrock", &["converse", "invoke"]),
-    ]
-    .concat()
-}
-
 impl Runtime {
     /// The program to start.
     pub fn program(self) -> Result<PathBuf> {
@@ -109,7 +86,13 @@ impl Client {
     }
 
     /// Makes its call; an exit status other than 0 is an error with the client's own words.
-    pub fn run(&self, sandbox: &Sandbox, cgroup: Option<&Cgroup>, key: &str, model: &str) -> Result<Finished> {
+    pub fn run(
+        &self,
+        sandbox: &Sandbox,
+        cgroup: Option<&Cgroup>,
+        key: &str,
+        model: &str,
+    ) -> Result<Finished> {
         let mut command = script(self.runtime, self.script, sandbox, cgroup)?;
         command.args([key, model, self.mode]);
         finish(command, self.runtime).with_context(|| self.name())

@@ -1,0 +1,329 @@
+//! The running sensor: kernel events through attribution to a sink.
+
+mod status;
+
+use std::{io, time::Duration};
+
+use attribution::{
+    call::Toolkit,
+    event::{Event, ProcessKey},
+    pipeline::{Attribution, Output, SensorInfo},
+};
+use nix::time::{ClockId, clock_gettime};
+use proto::v1::Record;
+use sensor_common::{kind, tls::verdict};
+use thiserror::Error;
+use tokio::time::MissedTickBehavior;
+
+use crate::{
+    bpf::{LoadError, Loaded, Prober, Reader, Tables, cgroup_root},
+    identity::{cgroup::Cgroups, executable::Executables, running},
+    source,
+    tls::policy::Policy,
+};
+
+/// Events taken from the ring before their consequences are carried out.
+const BATCH: usize = 1024;
+/// How often events that are not urgent are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// How often calendar time is compared with boot time.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
+/// Reads of the counters at the end, until nothing is in flight.
+const LAST_READS: usize = 50;
+
+/// What the sensor is told at start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Size of the event buffer, bytes, a power of two.
+    pub ring_bytes: u32,
+    /// Kernel-side diagnostics.
+    pub kernel_log: bool,
+    /// Time between `status` records.
+    pub status_every: Duration,
+    /// Whether TLS functions are probed.
+    pub tls: bool,
+    /// Useless hits a second after which a library is probed for known callers only.
+    pub hit_budget_per_s: u64,
+    /// Names of executables that are taken for callers from their first exec.
+    pub known_executables: Vec<String>,
+    /// Name of this host in records.
+    pub host: String,
+}
+
+/// Why the sensor stopped or never ran.
+#[derive(Debug, Error)]
+pub enum SensorError {
+    /// The kernel side does not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A kernel table cannot be used.
+    #[error("kernel table: {0}")]
+    Table(#[from] aya::maps::MapError),
+    /// A record cannot be written.
+    #[error("cannot write records: {0}")]
+    Sink(#[source] io::Error),
+    /// The operating system refused something else.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Where records go.
+pub trait RecordSink {
+    /// Takes one record.
+    fn write(&mut self, record: &Record) -> io::Result<()>;
+    /// Makes everything taken so far visible.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// The sensor, attached.
+pub struct Sensor {
+    loaded: Loaded,
+    tables: Tables,
+    reader: Reader,
+    policy: Option<Policy>,
+    attribution: Attribution,
+    executables: Executables,
+    cgroups: Cgroups,
+    options: Options,
+    delivered: [u64; kind::COUNT as usize],
+    malformed: u64,
+    since_ns: u64,
+}
+
+/// Nanoseconds of a clock.
+fn clock_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn boot_ns() -> u64 {
+    clock_ns(ClockId::CLOCK_BOOTTIME)
+}
+
+impl Sensor {
+    /// Loads, attaches, and looks at what runs already. From here on nothing is missed.
+    pub fn start(options: Options, kit: Toolkit) -> Result<Self, SensorError> {
+        let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log)?;
+        let tables = Tables::take(&mut loaded.ebpf)?;
+        let reader = Reader::take(&mut loaded.ebpf)?;
+        let policy = match options.tls {
+            true => Some(Policy::new(
+                Prober::new()?,
+                options.hit_budget_per_s,
+                options.known_executables.clone(),
+            )),
+            false => None,
+        };
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let info = SensorInfo { host: options.host.clone(), boot_id: boot_id.trim().to_owned() };
+        let mut sensor = Self {
+            cgroups: Cgroups::new(cgroup_root()?),
+            attribution: Attribution::new(kit, info),
+            executables: Executables::default(),
+            delivered: [0; kind::COUNT as usize],
+            malformed: 0,
+            since_ns: clock_ns(ClockId::CLOCK_REALTIME),
+            loaded,
+            tables,
+            reader,
+            policy,
+            options,
+        };
+        sensor.tell_clock();
+        for event in running::scan() {
+            sensor.attribution.event(event);
+        }
+        if let Some(policy) = &mut sensor.policy {
+            policy.start(&mut sensor.loaded.ebpf, boot_ns());
+        }
+        Ok(sensor)
+    }
+
+    /// Runs until `stop` resolves, then detaches everything and writes the last records.
+    pub async fn run(
+        mut self,
+        sink: &mut dyn RecordSink,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), SensorError> {
+        let ring = self.reader.waiter()?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut clock = tokio::time::interval(CLOCK_EVERY);
+        let mut status = tokio::time::interval(self.options.status_every);
+        tokio::pin!(stop);
+        let ended = loop {
+            let result = tokio::select! {
+                () = &mut stop => break Ok(()),
+                ready = ring.readable() => {
+                    ready?.clear_ready();
+                    self.drain(sink)
+                }
+                _ = tick.tick() => self.tick(sink),
+                _ = clock.tick() => {
+                    self.tell_clock();
+                    Ok(())
+                }
+                _ = status.tick() => self.status(sink, false),
+            };
+            if let Err(error) = result {
+                break Err(error);
+            }
+        };
+        drop(ring);
+        let last = self.stop(sink);
+        ended.and(last)
+    }
+
+    fn tell_clock(&mut self) {
+        let (real, boot) = (clock_ns(ClockId::CLOCK_REALTIME), boot_ns());
+        let offset_ns = i64::try_from(i128::from(real) - i128::from(boot)).unwrap_or_default();
+        self.attribution.event(Event::Clock { offset_ns });
+    }
+
+    fn tick(&mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+        let now_ns = boot_ns();
+        if let Some(policy) = &mut self.policy {
+            policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
+        }
+        self.drain(sink)?;
+        self.attribution.event(Event::Tick { time_ns: now_ns });
+        self.deliver(sink)
+    }
+
+    /// Takes every pending event.
+    fn drain(&mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+        loop {
+            let mut events = Vec::new();
+            let (delivered, malformed) = (&mut self.delivered, &mut self.malformed);
+            let taken = self.reader.drain(BATCH, |bytes| {
+                if let Some(count) = source::kind(bytes).and_then(|kind| delivered.get_mut(usize::from(kind))) {
+                    *count += 1;
+                }
+                match source::parse(bytes) {
+                    Ok(event) => events.push(event),
+                    Err(error) => {
+                        tracing::debug!(%error, "kernel event skipped");
+                        *malformed += 1;
+                    }
+                }
+            });
+            for event in events {
+                self.event(event);
+            }
+            self.deliver(sink)?;
+            if taken < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    fn event(&mut self, mut event: Event) {
+        match &mut event {
+            Event::Exec { task, image, time_ns, .. } => {
+                self.executables.resolve(task.process.pid, image);
+                self.learn_cgroup(task.cgroup_id, task.process.pid);
+                if let Some(policy) = &mut self.policy {
+                    policy.exec(&mut self.loaded.ebpf, task.process, image.file, &image.exe, *time_ns);
+                }
+            }
+            Event::Exit { process, .. } => {
+                if let Some(policy) = &mut self.policy {
+                    policy.exit(*process);
+                }
+            }
+            Event::Payload { flow, .. } | Event::Connect { flow, .. } => {
+                let (id, pid) = (flow.task.cgroup_id, flow.task.process.pid);
+                self.learn_cgroup(id, pid);
+            }
+            Event::Tls { task, .. } => {
+                let (id, pid) = (task.cgroup_id, task.process.pid);
+                self.learn_cgroup(id, pid);
+            }
+            _ => {}
+        }
+        self.attribution.event(event);
+    }
+
+    fn learn_cgroup(&mut self, id: u64, pid: u32) {
+        if let Some(path) = self.cgroups.learn(id, pid) {
+            self.attribution.event(Event::Cgroup { id, path });
+        }
+    }
+
+    /// Carries out what attribution asked for.
+    fn deliver(&mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+        let mut written = false;
+        loop {
+            let outputs = self.attribution.outputs();
+            if outputs.is_empty() {
+                break;
+            }
+            for output in outputs {
+                match output {
+                    Output::Record(record) => {
+                        sink.write(&record).map_err(SensorError::Sink)?;
+                        written = true;
+                    }
+                    Output::Verdict { connection, model } => {
+                        let verdict = if model { verdict::MODEL } else { verdict::OTHER };
+                        self.tables.set_verdict(connection, verdict)?;
+                    }
+                    Output::Ended(connection) => self.tables.forget(connection),
+                    Output::ModelAddress(address) => {
+                        let ip = match address {
+                            std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                            std::net::IpAddr::V6(v6) => v6,
+                        };
+                        self.tables.add_model_address(ip.octets())?;
+                    }
+                    Output::Caller(process) => self.caller(process),
+                    Output::Learned(file) => {
+                        if let Some(policy) = &mut self.policy {
+                            policy.learn(file);
+                        }
+                    }
+                }
+            }
+        }
+        if written {
+            sink.flush().map_err(SensorError::Sink)?;
+        }
+        Ok(())
+    }
+
+    fn caller(&mut self, process: ProcessKey) {
+        let Some(policy) = &mut self.policy else { return };
+        let coverage = policy.caller(&mut self.loaded.ebpf, process, boot_ns());
+        policy.allow_search(&mut self.tables);
+        self.attribution.event(Event::Library {
+            process,
+            name: coverage.library,
+            reason: coverage.reason,
+        });
+    }
+
+    fn status(&mut self, sink: &mut dyn RecordSink, last: bool) -> Result<(), SensorError> {
+        let status = self.status_body(last)?;
+        self.attribution.status(status);
+        self.deliver(sink)
+    }
+
+    /// Detaches, takes what is still in the ring, and ends what is open.
+    fn stop(mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+        if let Some(policy) = self.policy.take() {
+            policy.finish();
+        }
+        self.loaded.detach();
+        // A program that was running while it was detached may still deliver.
+        for _ in 0..LAST_READS {
+            self.drain(sink)?;
+            if self.in_flight()? == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.attribution.finish();
+        self.deliver(sink)?;
+        self.status(sink, true)
+    }
+}

@@ -1,0 +1,118 @@
+//! `status` records: loss, hooks and tables.
+
+use proto::v1::{Gauge, HookState, Loss, Status};
+use sensor_common::{cause, kind};
+
+use super::{Sensor, SensorError};
+use crate::bpf::Losses;
+
+impl Losses {
+    /// Events that never reached the ring. Shortened sequences are not among them.
+    fn lost_events(&self) -> u64 {
+        let counted = |cause: usize| cause != cause::OVER_LIMIT as usize;
+        let each = self.lost.iter().map(|causes| {
+            causes.iter().enumerate().filter(|(cause, _)| counted(*cause)).map(|(_, lost)| lost).sum::<u64>()
+        });
+        each.sum()
+    }
+
+    fn produced_events(&self) -> u64 {
+        self.produced.iter().sum()
+    }
+}
+
+impl Sensor {
+    /// Events made and not lost that the reader has not taken yet.
+    pub(super) fn in_flight(&self) -> Result<u64, SensorError> {
+        let losses = self.tables.losses()?;
+        let known = self.delivered.iter().sum::<u64>() + losses.lost_events();
+        Ok(losses.produced_events().saturating_sub(known))
+    }
+
+    pub(super) fn status_body(&self, last: bool) -> Result<Status, SensorError> {
+        let losses = self.tables.losses()?;
+        let delivered = self.delivered.iter().sum::<u64>();
+        let mut lost = Vec::new();
+        for (kind, causes) in losses.lost.iter().enumerate() {
+            for (cause, count) in causes.iter().enumerate().filter(|(_, count)| **count > 0) {
+                lost.push(Loss {
+                    kind: kind::NAMES[kind].into(),
+                    cause: cause::NAMES[cause].into(),
+                    count: *count,
+                });
+            }
+        }
+        let counts = self.attribution.counts();
+        let policy = self.policy.as_ref().map(|policy| policy.counts()).unwrap_or_default();
+        let skipped = [
+            ("event", "malformed", self.malformed),
+            ("payload", "malformed", counts.malformed),
+            ("payload", "out_of_order", counts.out_of_order),
+            ("connection", "table_full", counts.connections_refused),
+            ("flow", "table_full", counts.flows_refused),
+            ("process", "table_full", counts.processes_evicted),
+            ("probe", "attach_failed", policy.failed),
+            ("probe", "limit", policy.refused),
+        ];
+        let gauges = [
+            ("processes", counts.processes, attribution::identity::process::MAX_PROCESSES),
+            ("flows", counts.flows, attribution::flow::MAX_FLOWS),
+            ("connections", counts.connections, attribution::pipeline::MAX_CONNECTIONS),
+            ("probed_files", policy.files, sensor_common::tls::MAX_TARGETS as usize),
+            ("probed_files_limited", policy.demoted, sensor_common::tls::MAX_TARGETS as usize),
+        ];
+        let in_flight = losses.produced_events().saturating_sub(delivered + losses.lost_events());
+        Ok(Status {
+            since: self.since_ns,
+            produced: losses.produced_events(),
+            delivered,
+            lost,
+            hooks: self.hook_states(),
+            calls: counts.calls,
+            calls_unbound: counts.calls_unbound,
+            flows: counts.flows_model,
+            flows_plaintext: counts.flows_plaintext,
+            skipped: skipped
+                .into_iter()
+                .filter(|(.., count)| *count > 0)
+                .map(|(kind, cause, count)| Loss { kind: kind.into(), cause: cause.into(), count })
+                .collect(),
+            tables: gauges
+                .into_iter()
+                .map(|(name, value, limit)| Gauge { name: name.into(), value, limit: limit as u64 })
+                .chain([Gauge {
+                    name: "events_in_flight".into(),
+                    value: in_flight,
+                    limit: u64::from(self.options.ring_bytes),
+                }])
+                .collect(),
+            last,
+        })
+    }
+
+    fn hook_states(&self) -> Vec<HookState> {
+        self.loaded
+            .states
+            .iter()
+            .map(|state| HookState {
+                name: state.hook.program.into(),
+                state: if state.failure.is_none() { "attached" } else { "missing" }.into(),
+                lost: state.failure.as_ref().map(|_| state.hook.lost.into()).unwrap_or_default(),
+                reason: state.failure.clone().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortened_sequences_are_no_lost_events() {
+        let mut losses = Losses::default();
+        losses.produced[0] = 10;
+        losses.lost[0] = [1, 2, 3, 100];
+        assert_eq!((losses.produced_events(), losses.lost_events()), (10, 6));
+    }
+}

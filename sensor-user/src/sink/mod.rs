@@ -1,0 +1,32 @@
+//! Where records go: standard output, as readable lines or as JSON.
+
+pub mod compact;
+pub mod json;
+
+use std::io::{self, Write};
+
+use proto::v1::Record;
+
+use crate::{config::Format, term::Term};
+
+/// Takes records in order.
+pub trait Sink {
+    /// Takes one record; it may stay in a buffer.
+    fn write(&mut self, record: &Record) -> io::Result<()>;
+
+    /// Writes out what is in the buffer. Call it after each batch and at the end.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// The sink for `format` on `out`.
+pub fn open(format: Format, term: Term, out: impl Write + Send + 'static) -> Box<dyn Sink + Send> {
+    match format {
+        Format::Compact => Box::new(compact::Compact::new(out, term, jiff::tz::TimeZone::system())),
+        Format::Json => Box::new(json::Json::new(out)),
+    }
+}
+
+/// Whether the reader of the output has gone away (`keywitness run | head`): the end of the run, no fault.
+pub fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}

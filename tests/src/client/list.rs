@@ -1,0 +1,63 @@
+//! The list of all clients.
+
+use super::{Client, Runtime};
+
+/// Every client and mode that answers 200 over TLS from a provider's name.
+pub fn all() -> Vec<Client> {
+    let modes = |runtime, script, provider, modes: &[&'static str]| {
+        modes.iter().map(|mode| Client { runtime, script, mode, provider }).collect::<Vec<_>>()
+    };
+    use Runtime::{Curl, Node, Python};
+    [
+        modes(
+            Python,
+            "openai_call.py",
+            "openai",
+            &[
+                "sync",
+                "async",
+                "stream",
+                "async-stream",
+                "stream-without-usage",
+                "responses",
+                "responses-stream",
+                "embeddings",
+            ],
+        ),
+        modes(Python, "anthropic_call.py", "anthropic", &["sync", "async", "stream", "async-stream"]),
+        modes(
+            Python,
+            "http_call.py",
+            "openai",
+            &["requests", "requests-stream", "httpx", "httpx-async", "aiohttp", "aiohttp-stream"],
+        ),
+        modes(Node, "openai_call.js", "openai", &["plain", "stream", "responses"]),
+        modes(Node, "anthropic_call.js", "anthropic", &["plain", "stream"]),
+        modes(
+            Curl,
+            "curl_call.sh",
+            "openai",
+            &[
+                "chat",
+                "chat-stream",
+                "chat-chunked",
+                "chat-http10",
+                "chat-expect",
+                "chat-twice",
+                "gzip",
+                "deflate",
+                "br",
+                "zstd",
+                "gzip-unlabelled",
+                "gzip-stream",
+                "deflate-stream",
+                "br-stream",
+                "zstd-stream",
+            ],
+        ),
+        modes(Curl, "curl_call.sh", "anthropic", &["messages", "messages-stream"]),
+        modes(Curl, "curl_call.sh", "gcp.gemini", &["gemini", "gemini-query", "gemini-stream"]),
+        modes(Curl, "curl_call.sh", "aws.bedrock", &["converse", "invoke"]),
+    ]
+    .concat()
+}

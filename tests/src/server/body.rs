@@ -1,0 +1,48 @@
+//! Response bodies sent in pieces.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context as Task, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+/// A body whose every piece is written to the socket on its own.
+pub(super) struct Pieces {
+    left: VecDeque<Bytes>,
+    pause: bool,
+    length: Option<u64>,
+}
+
+impl Pieces {
+    /// `chunked`: without a content length, each piece flushed.
+    pub(super) fn new(pieces: Vec<Bytes>, chunked: bool) -> Self {
+        let length = (!chunked).then(|| pieces.iter().map(|piece| piece.len() as u64).sum());
+        Self { left: pieces.into(), pause: false, length }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // A pending body makes the connection flush what it has.
+        self.pause = !self.pause;
+        if self.length.is_none() && !self.pause {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.left.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,74 @@
+//! Answers in the shape of OpenAI and those that follow it.
+
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Answer, COMPLETION},
+    truth::Truth,
+    usage::Counts,
+};
+
+pub(super) fn chat(truth: &mut Truth, counts: &Counts, id: &str, usage_wanted: bool) -> Answer {
+    let model = truth.model_served.clone();
+    if !truth.stream {
+        let message = json!({"role": "assistant", "content": COMPLETION, "refusal": null});
+        let choice = json!({"index": 0, "message": message, "finish_reason": "stop", "logprobs": null});
+        let usage = counts.chat(truth);
+        return Answer::json(&json!({
+            "id": id, "object": "chat.completion", "created": 1_790_000_000, "model": model,
+            "choices": [choice], "usage": usage,
+        }));
+    }
+    let chunk = |choices: Value| {
+        let kind = "chat.completion.chunk";
+        json!({"id": id, "object": kind, "created": 1_790_000_000, "model": model, "choices": choices})
+    };
+    let delta = |delta: Value, end: Value| chunk(json!([{"index": 0, "delta": delta, "finish_reason": end}]));
+    let mut events = vec![
+        ("", delta(json!({"role": "assistant", "content": ""}), Value::Null)),
+        ("", delta(json!({"content": COMPLETION}), Value::Null)),
+        ("", delta(json!({"content": " \u{2713}"}), Value::Null)),
+        ("", delta(json!({}), json!("stop"))),
+    ];
+    if usage_wanted {
+        let mut last = chunk(json!([]));
+        last["usage"] = counts.chat(truth);
+        events.push(("", last));
+    }
+    let mut answer = Answer::events(&events);
+    answer.pieces.push("data: [DONE]\n\n".to_owned());
+    answer
+}
+
+pub(super) fn responses(truth: &mut Truth, counts: &Counts, id: &str) -> Answer {
+    let usage = counts.responses(truth);
+    let response = |status: &str, output: Value, usage: Value| {
+        json!({
+            "id": id, "object": "response", "created_at": 1_790_000_000, "status": status, "model": truth.model_served,
+            "output": output, "usage": usage, "parallel_tool_calls": true, "tool_choice": "auto", "tools": [],
+        })
+    };
+    let content = json!([{"type": "output_text", "text": COMPLETION, "annotations": []}]);
+    let item = json!([{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": content}]);
+    let done = response("completed", item, usage);
+    if !truth.stream {
+        return Answer::json(&done);
+    }
+    let kind = ["response.created", "response.output_text.delta", "response.completed"];
+    let created = response("in_progress", json!([]), Value::Null);
+    let delta = json!({
+        "type": kind[1], "sequence_number": 1, "item_id": "msg_1", "output_index": 0, "content_index": 0,
+        "delta": COMPLETION, "logprobs": [],
+    });
+    Answer::events(&[
+        (kind[0], json!({"type": kind[0], "sequence_number": 0, "response": created})),
+        (kind[1], delta),
+        (kind[2], json!({"type": kind[2], "sequence_number": 2, "response": done})),
+    ])
+}
+
+pub(super) fn embeddings(truth: &mut Truth, counts: &Counts) -> Answer {
+    let usage = counts.embeddings(truth);
+    let data = json!([{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]);
+    Answer::json(&json!({"object": "list", "data": data, "model": truth.model_served, "usage": usage}))
+}
