@@ -13,7 +13,7 @@ layout! {
         pub pad: [u8; 6],
     }
 
-    /// What is known of a flow, kept in the socket's own storage.
+    /// What is known of a flow, by its socket cookie.
     pub struct Flow {
         /// Socket cookie, unique until reboot.
         pub cookie: u64,
@@ -23,7 +23,7 @@ layout! {
         pub opened_ns: u64,
         /// Remote end.
         pub remote: Address,
-        /// Local end, known once established.
+        /// Local end, known from the first payload on.
         pub local: Address,
         /// `IPPROTO_TCP` or `IPPROTO_UDP`.
         pub protocol: u32,

@@ -1,4 +1,4 @@
-//! Events of the socket life-cycle hook.
+//! Events of the end-of-flow hook.
 
 use crate::{Header, connect, layout};
 
@@ -9,7 +9,7 @@ layout! {
         pub header: Header,
         /// The flow.
         pub flow: connect::Flow,
-        /// Payload bytes acknowledged by the other end.
+        /// Payload bytes sent, each counted once.
         pub bytes_sent: u64,
         /// Payload bytes received.
         pub bytes_received: u64,

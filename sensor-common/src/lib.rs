@@ -155,6 +155,14 @@ pub mod setting {
     pub const OFF_INODE_SB: &str = "OFF_INODE_SB";
     /// `super_block.s_dev`.
     pub const OFF_SB_DEV: &str = "OFF_SB_DEV";
+    /// `sock.__sk_common.skc_cookie`.
+    pub const OFF_SOCK_COOKIE: &str = "OFF_SOCK_COOKIE";
+    /// `tcp_sock.bytes_sent`.
+    pub const OFF_TCP_SENT: &str = "OFF_TCP_SENT";
+    /// `tcp_sock.bytes_retrans`.
+    pub const OFF_TCP_RETRANS: &str = "OFF_TCP_RETRANS";
+    /// `tcp_sock.bytes_received`.
+    pub const OFF_TCP_RECEIVED: &str = "OFF_TCP_RECEIVED";
     /// Non-zero turns the kernel-side diagnostics on.
     pub const KERNEL_LOG: &str = "KERNEL_LOG";
 }

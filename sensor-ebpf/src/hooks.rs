@@ -6,5 +6,4 @@ mod flow;
 mod handshake;
 mod packet;
 mod process;
-mod socket;
 mod tls;

@@ -35,6 +35,10 @@ globals!(
     OFF_INODE_INO,
     OFF_INODE_SB,
     OFF_SB_DEV,
+    OFF_SOCK_COOKIE,
+    OFF_TCP_SENT,
+    OFF_TCP_RETRANS,
+    OFF_TCP_RECEIVED,
     KERNEL_LOG,
 );
 
@@ -107,6 +111,20 @@ impl Kernel {
     pub fn arguments(self) -> (u64, u64) {
         let mm = self.follow(&OFF_TASK_MM);
         (mm.read(&OFF_MM_ARG_START), mm.read(&OFF_MM_ARG_END))
+    }
+
+    /// Cookie of a `struct sock`, 0 when it was never asked for.
+    #[inline(always)]
+    pub fn socket_cookie(self) -> u64 {
+        self.read(&OFF_SOCK_COOKIE)
+    }
+
+    /// Payload bytes that a `struct tcp_sock` sent (each once) and received.
+    #[inline(always)]
+    pub fn tcp_bytes(self) -> (u64, u64) {
+        let sent: u64 = self.read(&OFF_TCP_SENT);
+        let again: u64 = self.read(&OFF_TCP_RETRANS);
+        (sent.wrapping_sub(again), self.read(&OFF_TCP_RECEIVED))
     }
 
     /// Address of the interpreter path of a `struct linux_binprm`, which for a program that is not a

@@ -56,7 +56,9 @@ pub enum FleetKeyError {
         source: io::Error,
     },
     /// A link, folder or device stands where the key belongs.
-    #[error("fleet key {path} is no regular file; replace it by the key file itself, or remove it to make a new key")]
+    #[error(
+        "fleet key {path} is no regular file; replace it by the key file itself, or remove it to make a new key"
+    )]
     NotAFile {
         /// File.
         path: PathBuf,
@@ -72,7 +74,9 @@ pub enum FleetKeyError {
         owner: u32,
     },
     /// Others can read it.
-    #[error("fleet key {path} is open to other users (mode {mode:o}); if none of them can have read it run `chmod 600 {path}`, else remove it to make a new key")]
+    #[error(
+        "fleet key {path} is open to other users (mode {mode:o}); if none of them can have read it run `chmod 600 {path}`, else remove it to make a new key"
+    )]
     Open {
         /// File.
         path: PathBuf,
@@ -80,7 +84,9 @@ pub enum FleetKeyError {
         mode: u32,
     },
     /// The content is no key.
-    #[error("fleet key {path} is damaged (expected one line: kwfk1- and 64 hexadecimal digits); restore it, or remove it to make a new key")]
+    #[error(
+        "fleet key {path} is damaged (expected one line: kwfk1- and 64 hexadecimal digits); restore it, or remove it to make a new key"
+    )]
     Damaged {
         /// File.
         path: PathBuf,
@@ -128,8 +134,7 @@ fn check_folder(path: &Path, meta: &Metadata) -> Result<(), FleetKeyError> {
 fn read(path: &Path) -> Result<Option<FleetKey>, FleetKeyError> {
     let failed = |source| FleetKeyError::Io { action: "read", path: path.to_owned(), source };
     // A link is not followed and a pipe does not block; what was opened is what is checked.
-    let opened =
-        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let mut file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -316,7 +321,12 @@ mod tests {
 
     #[test]
     fn a_damaged_key_is_refused_and_never_replaced() {
-        for content in ["", "kwfk1-12\n", "kwfk1-zz", "no key at all, but long enough to be one, 64 digits or more!!!!!!!!!!!!!!!!!!"] {
+        for content in [
+            "",
+            "kwfk1-12\n",
+            "kwfk1-zz",
+            "no key at all, but long enough to be one, 64 digits or more!!!!!!!!!!!!!!!!!!",
+        ] {
             let text = refusal(|path| fs::write(path, content).unwrap());
             assert!(text.contains("damaged"), "{text}");
         }

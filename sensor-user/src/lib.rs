@@ -1,10 +1,15 @@
 //! The sensor: kernel events in, attributed records out.
 //!
 //! Data path: [`bpf`] (kernel) -> [`source`] (checked events) -> [`identity`] (what /proc adds) ->
-//! `attribution` (meaning) -> sinks; [`tls`] decides what is probed, [`sensor`] is the loop.
+//! `attribution` (meaning) -> [`sink`]; [`tls`] decides what is probed, [`sensor`] is the loop.
 
 pub mod bpf;
+pub mod cli;
+pub mod config;
+pub mod fleet_key;
 pub mod identity;
 pub mod sensor;
+pub mod sink;
 pub mod source;
+pub mod term;
 pub mod tls;

@@ -10,7 +10,6 @@ use attribution::{
     pipeline::{Attribution, Output, SensorInfo},
 };
 use nix::time::{ClockId, clock_gettime};
-use proto::v1::Record;
 use sensor_common::{kind, tls::verdict};
 use thiserror::Error;
 use tokio::time::MissedTickBehavior;
@@ -18,6 +17,8 @@ use tokio::time::MissedTickBehavior;
 use crate::{
     bpf::{LoadError, Loaded, Prober, Reader, Tables, cgroup_root},
     identity::{cgroup::Cgroups, executable::Executables, running},
+    config::KnownExecutable,
+    sink::Sink,
     source,
     tls::policy::Policy,
 };
@@ -45,7 +46,7 @@ pub struct Options {
     /// Useless hits a second after which a library is probed for known callers only.
     pub hit_budget_per_s: u64,
     /// Names of executables that are taken for callers from their first exec.
-    pub known_executables: Vec<String>,
+    pub known_executables: Vec<KnownExecutable>,
     /// Name of this host in records.
     pub host: String,
 }
@@ -65,14 +66,6 @@ pub enum SensorError {
     /// The operating system refused something else.
     #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-/// Where records go.
-pub trait RecordSink {
-    /// Takes one record.
-    fn write(&mut self, record: &Record) -> io::Result<()>;
-    /// Makes everything taken so far visible.
-    fn flush(&mut self) -> io::Result<()>;
 }
 
 /// The sensor, attached.
@@ -142,7 +135,7 @@ impl Sensor {
     /// Runs until `stop` resolves, then detaches everything and writes the last records.
     pub async fn run(
         mut self,
-        sink: &mut dyn RecordSink,
+        sink: &mut dyn Sink,
         stop: impl Future<Output = ()>,
     ) -> Result<(), SensorError> {
         let ring = self.reader.waiter()?;
@@ -180,7 +173,7 @@ impl Sensor {
         self.attribution.event(Event::Clock { offset_ns });
     }
 
-    fn tick(&mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+    fn tick(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         let now_ns = boot_ns();
         if let Some(policy) = &mut self.policy {
             policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
@@ -191,7 +184,7 @@ impl Sensor {
     }
 
     /// Takes every pending event.
-    fn drain(&mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+    fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         loop {
             let mut events = Vec::new();
             let (delivered, malformed) = (&mut self.delivered, &mut self.malformed);
@@ -251,7 +244,7 @@ impl Sensor {
     }
 
     /// Carries out what attribution asked for.
-    fn deliver(&mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+    fn deliver(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         let mut written = false;
         loop {
             let outputs = self.attribution.outputs();
@@ -302,14 +295,14 @@ impl Sensor {
         });
     }
 
-    fn status(&mut self, sink: &mut dyn RecordSink, last: bool) -> Result<(), SensorError> {
+    fn status(&mut self, sink: &mut dyn Sink, last: bool) -> Result<(), SensorError> {
         let status = self.status_body(last)?;
         self.attribution.status(status);
         self.deliver(sink)
     }
 
     /// Detaches, takes what is still in the ring, and ends what is open.
-    fn stop(mut self, sink: &mut dyn RecordSink) -> Result<(), SensorError> {
+    fn stop(mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         if let Some(policy) = self.policy.take() {
             policy.finish();
         }

@@ -3,7 +3,7 @@
 //! Hook: `cgroup/connect4,6` and, for datagrams without connect, `cgroup/sendmsg4,6` (since 4.17 and
 //! 4.18), at the root of the cgroup v2 tree. They run in the context of the calling thread with the
 //! socket at hand, io_uring included, and the address is the one the kernel uses, after the copy from
-//! user memory. What is learned is stored in the socket itself. Missed: sockets connected before the
+//! user memory. What is learned is kept by socket cookie. Missed: sockets connected before the
 //! sensor started (seeded by user space), and TCP Fast Open data sent with `sendto(MSG_FASTOPEN)` on
 //! kernels that skip the hook there.
 
@@ -15,14 +15,13 @@ use aya_ebpf::{
 };
 use sensor_common::{
     cause,
-    connect::{Address, Connect},
+    connect::{Address, Connect, Flow},
     handshake, kind,
 };
 
-use super::socket;
 use crate::{
     emit::{self, Urgency},
-    maps::MODEL_ADDRESSES,
+    maps::{FLOWS, MODEL_ADDRESSES},
     offsets,
 };
 
@@ -97,37 +96,46 @@ pub fn address6(words: [u32; 4], port: u16) -> Address {
 #[inline(always)]
 fn opened(ctx: &SockAddrContext, remote: Address) {
     // SAFETY: the context is valid for the run of the program.
-    let (protocol, sk) = unsafe { ((*ctx.sock_addr).protocol, (*ctx.sock_addr).__bindgen_anon_1.sk) };
+    let protocol = unsafe { (*ctx.sock_addr).protocol };
     if protocol == IPPROTO_UDP && !UDP_PORTS.contains(&remote.port) {
         return;
     }
-    let Some(flow) = socket::flow_or_new(sk) else {
+    // SAFETY: the helper has no preconditions beyond a valid context.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    if protocol == IPPROTO_UDP {
+        // SAFETY: a shared read of a map value.
+        if let Some(flow) = unsafe { FLOWS.get(&cookie) }
+            && flow.remote.ip == remote.ip
+            && flow.remote.port == remote.port
+        {
+            return; // a further datagram of the same flow
+        }
+    }
+    // A socket whose connect failed may connect again: the entry is set anew.
+    let flow = Flow {
+        cookie,
+        task: offsets::current_task(),
+        // SAFETY: the helper has no preconditions.
+        opened_ns: unsafe { bpf_ktime_get_boot_ns() },
+        remote,
+        local: Address { ip: [0; 16], port: 0, pad: [0; 6] },
+        protocol,
+        state: handshake::state::NEW,
+        first_seq: 0,
+        packets: 0,
+        wanted: 0,
+        captured: 0,
+        random: [0; 16],
+    };
+    if FLOWS.insert(&cookie, &flow, 0).is_err() {
         emit::produced(kind::CONNECT);
         emit::lost(kind::CONNECT, cause::TABLE_FULL);
         return;
-    };
-    if protocol == IPPROTO_UDP && flow.cookie != 0 && flow.remote.ip == remote.ip && flow.remote.port == remote.port {
-        return; // a further datagram of the same flow
     }
-    // A socket whose connect failed may connect again: everything is set anew.
-    // SAFETY: the helpers have no preconditions beyond a valid context.
-    unsafe {
-        flow.cookie = bpf_get_socket_cookie(ctx.as_ptr());
-        flow.opened_ns = bpf_ktime_get_boot_ns();
-    }
-    flow.task = offsets::current_task();
-    flow.remote = remote;
-    flow.protocol = protocol;
-    flow.state = handshake::state::NEW;
-    flow.first_seq = 0;
-    flow.packets = 0;
-    flow.wanted = 0;
-    flow.captured = 0;
-    flow.random = [0; 16];
     // SAFETY: a shared read of a map value.
     if unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some() {
         if let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT) {
-            entry.write(Connect { header: emit::header(kind::CONNECT, 0), flow: *flow });
+            entry.write(Connect { header: emit::header(kind::CONNECT, 0), flow });
             emit::submit(entry, Urgency::Now);
         }
     }

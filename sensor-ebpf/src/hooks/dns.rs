@@ -6,7 +6,7 @@
 //! with IPv6 extension headers.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes},
+    helpers::generated::{bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
@@ -17,11 +17,11 @@ use sensor_common::{
     kind,
 };
 
-use super::{
-    packet::{self, UDP},
-    socket,
+use super::packet::{self, UDP};
+use crate::{
+    emit::{self, Urgency},
+    maps::FLOWS,
 };
-use crate::emit::{self, Urgency};
 
 const PASS: i32 = 1;
 const UDP_HEADER: usize = 8;
@@ -63,15 +63,16 @@ fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Optio
     // The compiler may know the range; the verifier has to see it.
     let take = core::hint::black_box(if len < N { len } else { N });
     // SAFETY: the context is valid for the run of the program.
-    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    let flow = socket::flow(sk).map(|flow| *flow);
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
+    // SAFETY: a shared read of a map value.
+    let flow = unsafe { FLOWS.get(&cookie) };
     let mut entry = emit::reserve::<Event<N>>(kind::DNS)?;
     let event = entry.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is 1 to N.
     let error = unsafe {
         (*event).answer.header = emit::header(kind::DNS, take as u32);
         match flow {
-            Some(flow) => (*event).answer.flow = flow,
+            Some(flow) => (*event).answer.flow = *flow,
             None => core::ptr::write_bytes(core::ptr::addr_of_mut!((*event).answer.flow).cast::<u8>(), 0, size_of::<Flow>()),
         }
         (*event).answer.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);

@@ -3,30 +3,27 @@
 //! Hook: `cgroup_skb` egress at the cgroup root (since 4.10). It sees the bytes that leave, whatever
 //! library or system call sent them, before segmentation by the device: a ClientHello larger than one
 //! segment usually comes in one piece. Packets without payload return after the headers; packets of a
-//! flow that is done after one look at the socket's storage. The client random of a ClientHello goes
+//! flow that is done after one look-up of its socket cookie. The client random of a ClientHello goes
 //! into a table by which the TLS hook finds the socket of a TLS object. Missed: payload sent before the
 //! sensor started, kernel TLS, and the second request head of a cleartext connection.
 
 use aya_ebpf::{
-    helpers::generated::bpf_skb_load_bytes,
+    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
 use sensor_common::{
     cause,
     connect::Flow,
-    handshake::{CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, Payload, shape, state},
+    handshake::{self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, shape, state},
     kind,
     tls::{Connection, Handle},
 };
 
-use super::{
-    packet::{self, TCP, UDP},
-    socket,
-};
+use super::packet::{self, Payload, TCP, UDP};
 use crate::{
     emit::{self, Urgency},
-    maps::{CONNECTIONS, MODEL_ADDRESSES},
+    maps::{CONNECTIONS, FLOWS, MODEL_ADDRESSES},
 };
 
 const PASS: i32 = 1;
@@ -45,20 +42,26 @@ fn kw_egress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn look(ctx: &SkBuffContext) -> Option<()> {
     let transport = packet::transport(ctx)?;
-    let (seq, offset, len) = match transport.protocol {
+    let payload = match transport.protocol {
         TCP => packet::tcp_payload(ctx, transport.offset)?,
         UDP => {
             let offset = transport.offset + UDP_HEADER;
-            (0, offset, (ctx.len() as usize).checked_sub(offset)?)
+            Payload { seq: 0, offset, len: (ctx.len() as usize).checked_sub(offset)? }
         }
         _ => return None,
     };
     // SAFETY: the context is valid for the run of the program.
-    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    let flow = socket::flow(sk)?;
-    if flow.state == state::DONE || len == 0 {
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
+    let flow = FLOWS.get_ptr_mut(&cookie)?;
+    // SAFETY: the entry stays valid for this run; packets of one socket leave one after the other.
+    let flow = unsafe { &mut *flow };
+    if flow.state == state::DONE || payload.len == 0 {
         return None;
     }
+    if flow.local.port == 0 {
+        flow.local = packet::source(ctx, transport)?;
+    }
+    let Payload { seq, offset, len } = payload;
     if transport.protocol == UDP { quic(ctx, flow, offset, len) } else { tcp(ctx, flow, seq, offset, len) }
 }
 
@@ -209,7 +212,7 @@ fn chunk(
     len: usize,
 ) -> Option<()> {
     let take = if len < CHUNK { len } else { CHUNK };
-    let mut entry = emit::reserve::<Payload>(kind::PAYLOAD)?;
+    let mut entry = emit::reserve::<handshake::Payload>(kind::PAYLOAD)?;
     let event = entry.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry, filled before submit.
     let copied = unsafe {

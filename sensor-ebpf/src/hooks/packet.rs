@@ -1,6 +1,9 @@
 //! IP and transport headers of a packet, read in place.
 
 use aya_ebpf::programs::SkBuffContext;
+use sensor_common::connect::Address;
+
+use super::connect::{address4, address6};
 
 /// `IPPROTO_TCP`.
 pub const TCP: u8 = 6;
@@ -10,6 +13,8 @@ pub const UDP: u8 = 17;
 const IPV4_MIN: usize = 20;
 const IPV6_LEN: usize = 40;
 const TCP_MIN: usize = 20;
+const IPV4_SOURCE: usize = 12;
+const IPV6_SOURCE: usize = 8;
 
 /// Transport protocol of a packet and where its header begins.
 #[derive(Clone, Copy)]
@@ -48,9 +53,20 @@ pub fn transport(ctx: &SkBuffContext) -> Option<Transport> {
     }
 }
 
-/// A TCP payload: sequence number and position in the packet; `None` when there is none.
+/// A TCP payload: sequence number and position in the packet.
+#[derive(Clone, Copy)]
+pub struct Payload {
+    /// Sequence number of its first byte; 0 for UDP.
+    pub seq: u32,
+    /// Bytes before it.
+    pub offset: usize,
+    /// Its length, never 0.
+    pub len: usize,
+}
+
+/// The TCP payload of a packet; `None` when there is none.
 #[inline(always)]
-pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<(u32, usize, usize)> {
+pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<Payload> {
     let (start, end) = bounds(ctx);
     if start + at + TCP_MIN > end {
         return None;
@@ -68,5 +84,22 @@ pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<(u32, usize, usize)
     if total <= offset {
         return None;
     }
-    Some((seq, offset, total - offset))
+    Some(Payload { seq, offset, len: total - offset })
+}
+
+/// Source address and port of a packet.
+#[inline(always)]
+pub fn source(ctx: &SkBuffContext, transport: Transport) -> Option<Address> {
+    // Source and destination port come first in TCP and UDP.
+    let port = u16::from_be(ctx.load::<u16>(transport.offset).ok()?);
+    if transport.offset == IPV6_LEN && is_ipv6(ctx) {
+        Some(address6(ctx.load::<[u32; 4]>(IPV6_SOURCE).ok()?, port))
+    } else {
+        Some(address4(ctx.load::<u32>(IPV4_SOURCE).ok()?, port))
+    }
+}
+
+#[inline(always)]
+fn is_ipv6(ctx: &SkBuffContext) -> bool {
+    ctx.load::<u8>(0).is_ok_and(|first| first >> 4 == 6)
 }

@@ -7,8 +7,6 @@ pub enum Point {
     RawTracepoint(&'static str),
     /// `connect` and `sendmsg` at the cgroup root.
     CgroupSockAddr,
-    /// Socket operations at the cgroup root.
-    SockOps,
     /// Packets leaving, at the cgroup root.
     Egress,
     /// Packets arriving, at the cgroup root.
@@ -104,13 +102,13 @@ pub const HOOKS: &[Hook] = &[
         lost: "owners of unconnected IPv6 datagrams (QUIC, DNS)",
     },
     Hook {
-        program: "kw_sockops",
+        program: "kw_destroy",
         family: "flow",
-        point: Point::SockOps,
+        point: Point::RawTracepoint("tcp_destroy_sock"),
         since: "4.16",
         required: false,
         fallback: "none",
-        lost: "local ports, byte counts and ends of flows",
+        lost: "byte counts and ends of flows",
     },
     Hook {
         program: "kw_egress",

@@ -6,7 +6,7 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError, RawTracePoint,
-        SockOps, UProbe,
+        UProbe,
     },
 };
 use sensor_common::setting;
@@ -138,7 +138,6 @@ impl Loaded {
             let result = match program {
                 Program::RawTracePoint(program) => program.unload(),
                 Program::CgroupSockAddr(program) => program.unload(),
-                Program::SockOps(program) => program.unload(),
                 Program::CgroupSkb(program) => program.unload(),
                 Program::UProbe(program) => program.unload(),
                 _ => Ok(()),
@@ -166,11 +165,6 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
         }
         Point::CgroupSockAddr => {
             let program: &mut CgroupSockAddr = program.try_into()?;
-            program.load()?;
-            program.attach(cgroup, mode)?;
-        }
-        Point::SockOps => {
-            let program: &mut SockOps = program.try_into()?;
             program.load()?;
             program.attach(cgroup, mode)?;
         }

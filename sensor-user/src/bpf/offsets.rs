@@ -34,6 +34,11 @@ pub const OFFSETS: &[Offset] = &[
     offset(setting::OFF_INODE_INO, "inode", "i_ino"),
     offset(setting::OFF_INODE_SB, "inode", "i_sb"),
     offset(setting::OFF_SB_DEV, "super_block", "s_dev"),
+    // `__sk_common` is the first member of `struct sock`.
+    offset(setting::OFF_SOCK_COOKIE, "sock_common", "skc_cookie"),
+    offset(setting::OFF_TCP_SENT, "tcp_sock", "bytes_sent"),
+    offset(setting::OFF_TCP_RETRANS, "tcp_sock", "bytes_retrans"),
+    offset(setting::OFF_TCP_RECEIVED, "tcp_sock", "bytes_received"),
 ];
 
 /// The offsets of this kernel, by global.

@@ -69,8 +69,22 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "disable = ['xai'] # kept", "", "", "# a remark", "[[provider]]", "id = 'a'", "", "", "", "",
-                "[[provider]]", "id = '''", "[output]", "'''", "", "",
+                "disable = ['xai'] # kept",
+                "",
+                "",
+                "# a remark",
+                "[[provider]]",
+                "id = 'a'",
+                "",
+                "",
+                "",
+                "",
+                "[[provider]]",
+                "id = '''",
+                "[output]",
+                "'''",
+                "",
+                "",
             ]
         );
         assert!(super::text("[output]\n").unwrap().is_none());

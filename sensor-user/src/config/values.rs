@@ -1,6 +1,6 @@
 //! Values with limits, checked where they enter: in the file and on the command line alike.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use attribution::credential::Hint;
 use serde::{Deserialize, Deserializer};
@@ -37,9 +37,9 @@ pub struct HostName(String);
 pub struct KnownExecutable(String);
 
 /// Why a value is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadValue(&'static str);
+pub struct BadValue(Cow<'static, str>);
 
 impl RingBytes {
     const MIN: u64 = 64 * 1024;
@@ -61,7 +61,7 @@ impl TryFrom<u64> for RingBytes {
     type Error = BadValue;
 
     fn try_from(bytes: u64) -> Result<Self, BadValue> {
-        let wrong = BadValue("must be a power of two from 65536 to 1073741824 (bytes)");
+        let wrong = BadValue("must be a power of two from 65536 to 1073741824 (bytes)".into());
         let fits = (Self::MIN..=Self::MAX).contains(&bytes) && bytes.is_power_of_two();
         u32::try_from(bytes).ok().filter(|_| fits).map(Self).ok_or(wrong)
     }
@@ -87,7 +87,8 @@ impl TryFrom<u64> for StatusInterval {
 
     fn try_from(seconds: u64) -> Result<Self, BadValue> {
         let fits = (1..=Self::MAX).contains(&seconds);
-        u32::try_from(seconds).ok().filter(|_| fits).map(Self).ok_or(BadValue("must be from 1 to 86400 (seconds)"))
+        let wrong = BadValue("must be from 1 to 86400 (seconds)".into());
+        u32::try_from(seconds).ok().filter(|_| fits).map(Self).ok_or(wrong)
     }
 }
 
@@ -98,7 +99,7 @@ macro_rules! from_number {
             type Err = BadValue;
 
             fn from_str(text: &str) -> Result<Self, BadValue> {
-                text.parse::<u64>().map_err(|_| BadValue("must be a whole number"))?.try_into()
+                text.parse::<u64>().map_err(|_| BadValue("must be a whole number".into()))?.try_into()
             }
         }
     )*};
@@ -125,7 +126,7 @@ impl TryFrom<String> for HostName {
     fn try_from(text: String) -> Result<Self, BadValue> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let good = (1..=253).contains(&text.len()) && text.bytes().all(plain);
-        let wrong = BadValue("must be a host name: 1 to 253 letters, digits, `.`, `_` or `-`");
+        let wrong = BadValue("must be a host name: 1 to 253 letters, digits, `.`, `_` or `-`".into());
         if good { Ok(Self(text)) } else { Err(wrong) }
     }
 }
@@ -154,8 +155,9 @@ impl TryFrom<String> for KnownExecutable {
         let body = text.strip_suffix('*').unwrap_or(&text);
         let place = body.starts_with('/') || !body.contains('/');
         let good = !body.is_empty() && text.len() <= 4096 && place && !body.contains(['*', '\0']);
-        let wrong = BadValue("must be a file name or an absolute path; only the end may be `*`");
-        if good { Ok(Self(text)) } else { Err(wrong) }
+        // The parser knows the place of the list only, so the value is named.
+        let wrong = || format!("`{text}` is neither file name nor absolute path; only its end may be `*`");
+        if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
     }
 }
 

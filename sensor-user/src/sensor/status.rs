@@ -32,10 +32,11 @@ impl Sensor {
     pub(super) fn status_body(&self, last: bool) -> Result<Status, SensorError> {
         let losses = self.tables.losses()?;
         let delivered = self.delivered.iter().sum::<u64>();
-        let mut lost = Vec::new();
+        let (mut lost, mut shortened) = (Vec::new(), Vec::new());
         for (kind, causes) in losses.lost.iter().enumerate() {
             for (cause, count) in causes.iter().enumerate().filter(|(_, count)| **count > 0) {
-                lost.push(Loss {
+                let told = if cause == cause::OVER_LIMIT as usize { &mut shortened } else { &mut lost };
+                told.push(Loss {
                     kind: kind::NAMES[kind].into(),
                     cause: cause::NAMES[cause].into(),
                     count: *count,
@@ -76,6 +77,7 @@ impl Sensor {
                 .into_iter()
                 .filter(|(.., count)| *count > 0)
                 .map(|(kind, cause, count)| Loss { kind: kind.into(), cause: cause.into(), count })
+                .chain(shortened)
                 .collect(),
             tables: gauges
                 .into_iter()

@@ -20,7 +20,10 @@ use super::{
     budget::Budget,
     files::{FileKey, Files, Library},
 };
-use crate::bpf::{ProbeLinks, Prober, Scope, Tables};
+use crate::{
+    bpf::{ProbeLinks, Prober, Scope, Tables},
+    config::KnownExecutable,
+};
 
 /// Executable mappings looked at in one process.
 const MAX_MAPPINGS: usize = 512;
@@ -84,7 +87,7 @@ pub struct Policy {
     targets: HashMap<FileKey, Target>,
     next_index: u32,
     learned: HashSet<FileId>,
-    known_names: Vec<String>,
+    known: Vec<KnownExecutable>,
     callers: HashMap<ProcessKey, String>,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
@@ -93,16 +96,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// With a budget of `budget_per_s` useless hits per file; executables named in `known_names` are
+    /// With a budget of `budget_per_s` useless hits per file; executables named in `known` are
     /// treated as callers of models from their first exec.
-    pub fn new(prober: Prober, budget_per_s: u64, known_names: Vec<String>) -> Self {
+    pub fn new(prober: Prober, budget_per_s: u64, known: Vec<KnownExecutable>) -> Self {
         Self {
             files: Files::default(),
             prober,
             targets: HashMap::new(),
             next_index: 0,
             learned: HashSet::new(),
-            known_names,
+            known,
             callers: HashMap::new(),
             roots: HashSet::new(),
             budget_per_s,
@@ -124,8 +127,7 @@ impl Policy {
     pub fn exec(&mut self, ebpf: &mut Ebpf, process: ProcessKey, file: FileId, exe: &str, now_ns: u64) {
         self.add(ebpf, &PathBuf::from(format!("/proc/{}/exe", process.pid)), now_ns);
         self.look_in_root(ebpf, &PathBuf::from(format!("/proc/{}/root", process.pid)), now_ns);
-        let name = exe.rsplit('/').next().unwrap_or_default();
-        if self.learned.contains(&file) || self.known_names.iter().any(|known| known == name) {
+        if self.learned.contains(&file) || self.known.iter().any(|known| known.fits(exe)) {
             self.probe_process(ebpf, process);
         }
     }

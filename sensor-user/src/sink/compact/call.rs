@@ -34,7 +34,9 @@ impl Columns {
         let mut columns = Self { process: 18, workload: 22, model: 28, open: width.is_none() };
         let wanted = FIXED + columns.process + columns.workload + columns.model;
         let mut excess = wanted.saturating_sub(width.unwrap_or(wanted));
-        for (column, least) in [(&mut columns.workload, 12), (&mut columns.model, 18), (&mut columns.process, 12)] {
+        for (column, least) in
+            [(&mut columns.workload, 12), (&mut columns.model, 18), (&mut columns.process, 12)]
+        {
             let less = excess.min(*column - least);
             *column -= less;
             excess -= less;

@@ -23,7 +23,11 @@ pub(super) fn block(finding: &Finding, zone: &TimeZone) -> Vec<Line> {
     let mut lines = vec![Line::default(), head];
     if let Some(credential) = &finding.credential {
         let mut words = vec![text::known(&credential.fingerprint)];
-        words.extend([&credential.hint, &credential.provider, &credential.kind].into_iter().map(|word| text::field(word)));
+        words.extend(
+            [&credential.hint, &credential.provider, &credential.kind]
+                .into_iter()
+                .map(|word| text::field(word)),
+        );
         words.retain(|word| !word.is_empty());
         lines.push(labelled("key", Style::Name, words.join("  ")));
     }

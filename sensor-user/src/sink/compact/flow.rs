@@ -21,7 +21,11 @@ pub(super) fn line(time: u64, flow: &Flow, columns: &Columns, zone: &TimeZone) -
     });
     let mut line = Line::default();
     line.cell(Style::Dim, text::clock(time, zone), 0)
-        .cell(Style::Dim, text::process(flow.process.as_ref(), columns.limit(columns.process)), columns.process)
+        .cell(
+            Style::Dim,
+            text::process(flow.process.as_ref(), columns.limit(columns.process)),
+            columns.process,
+        )
         .cell(Style::Dim, cut(&workload, columns.limit(columns.workload)), columns.workload)
         .word(Style::Dim, endpoint.unwrap_or(text::UNKNOWN.to_owned()))
         .word(Style::Dim, format!(" {what}: {}", text::field(why)));

@@ -34,24 +34,40 @@ pub(super) fn line(time: u64, status: &Status, told: &mut Health, zone: &TimeZon
         ));
     }
     let lost = status.lost.iter().fold(0u64, |sum, loss| sum.saturating_add(loss.count));
-    if worse || status.last {
-        let sign = if status.delivered.checked_add(lost) == Some(status.produced) { "=" } else { "≠" };
-        let (produced, delivered) = (status.produced, status.delivered);
-        parts.push(format!("events: {produced} produced {sign} {delivered} delivered + {lost} lost{}", causes(&status.lost)));
+    if status.last {
+        parts.push(format!("events: {}{}", balance(status, lost), causes(&status.lost)));
+    } else if worse {
+        parts.push(format!("{lost} of {} events lost{}", status.produced, causes(&status.lost)));
     }
     if status.last && !status.skipped.is_empty() {
         parts.push(format!("skipped{}", causes(&status.skipped)));
     }
     if degraded || status.last {
         parts.extend(told.hooks.iter().map(|hook| {
-            let why = if hook.reason.is_empty() { String::new() } else { format!(" ({})", text::field(&hook.reason)) };
-            format!("{} is {}{why}: not seen are {}", text::field(&hook.name), text::known(&hook.state), text::field(&hook.lost))
+            let why = if hook.reason.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", text::field(&hook.reason))
+            };
+            format!(
+                "{} is {}{why}: not seen are {}",
+                text::field(&hook.name),
+                text::known(&hook.state),
+                text::field(&hook.lost)
+            )
         }));
     }
     let style = if worse { Style::Warn } else { Style::Dim };
     let mut line = Line::default();
     line.word(Style::Dim, text::clock(time, zone)).word(style, parts.join("; "));
     Some(line)
+}
+
+/// What became of all events; while the sensor runs some are on their way, at the end none.
+fn balance(status: &Status, lost: u64) -> String {
+    let (produced, delivered) = (status.produced, status.delivered);
+    let sign = if delivered.checked_add(lost) == Some(produced) { "=" } else { "≠" };
+    format!("{produced} produced {sign} {delivered} delivered + {lost} lost")
 }
 
 /// ` (kind: cause 3, ...)`, the largest first.

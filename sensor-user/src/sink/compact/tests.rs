@@ -28,7 +28,8 @@ fn process() -> Process {
         pid: 4242,
         exe: "/usr/bin/curl".into(),
         comm: "curl".into(),
-        cgroup: "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope".into(),
+        cgroup: "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope"
+            .into(),
         ..Default::default()
     }
 }
@@ -51,7 +52,12 @@ fn call() -> ModelCall {
         model_requested: "gpt-5".into(),
         model_served: "gpt-5-mini".into(),
         status: Some(200),
-        tokens: Some(Tokens { input: Some(1204), output: Some(33), quality: "exact".into(), ..Default::default() }),
+        tokens: Some(Tokens {
+            input: Some(1204),
+            output: Some(33),
+            quality: "exact".into(),
+            ..Default::default()
+        }),
         duration_ms: Some(812),
         process: Some(process()),
         credential: Some(credential()),
@@ -75,6 +81,27 @@ fn a_call_is_one_aligned_line() {
         "22:13:20.123 curl[4242]         docker-0123456789ab.scope openai/gpt-5-mini            chat        200 1204→33     sk-proj-…9XkQ #ijklmnop 812ms\n\
          22:13:20.123 python3.11[7]      systemd/billing.service openai/gpt-5-mini            chat        429 1204→33     sk-proj-…9XkQ #ijklmnop 812ms\n"
     );
+}
+
+#[test]
+fn the_workload_is_named_by_what_tells_it_apart() {
+    let shown = |kind: &str, name: &str, container: &str, cgroup: &str| {
+        let workload = Workload {
+            kind: kind.into(),
+            name: name.into(),
+            container: container.into(),
+            unit: "docker-1.scope".into(),
+            ..Default::default()
+        };
+        text::workload(Some(&workload), Some(&Process { cgroup: cgroup.into(), ..Default::default() }))
+    };
+    let id = "0123456789ab".repeat(5);
+    assert_eq!(shown("container", "", &id, "/x"), "container/0123456789ab");
+    assert_eq!(shown("systemd", "bot.service", "", "/system.slice/bot.service"), "systemd/bot.service");
+    assert_eq!(shown("user", "curl", "", "/demo-billing"), "demo-billing");
+    assert_eq!(shown("user", "curl", "", "/"), "user/curl");
+    let rooted = Process { cgroup: "/".into(), ..Default::default() };
+    assert_eq!((text::workload(None, Some(&rooted)), text::workload(None, None)), ("/".into(), "?".into()));
 }
 
 #[test]
@@ -137,13 +164,22 @@ fn no_field_can_control_the_terminal_or_forge_a_line() {
         state: evil.clone(),
         next_step: evil.clone(),
         credential: Some(credential),
-        participants: vec![Participant { process: Some(process), workload: Some(workload), ..Default::default() }],
+        participants: vec![Participant {
+            process: Some(process),
+            workload: Some(workload),
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let loss = Loss { kind: evil.clone(), cause: evil.clone(), count: 1 };
     let hook = HookState { name: evil.clone(), state: evil.clone(), lost: evil.clone(), reason: evil };
-    let status =
-        Status { lost: vec![loss.clone()], skipped: vec![loss], hooks: vec![hook], last: true, ..Default::default() };
+    let status = Status {
+        lost: vec![loss.clone()],
+        skipped: vec![loss],
+        hooks: vec![hook],
+        last: true,
+        ..Default::default()
+    };
     for (body, lines) in [
         (Body::ModelCall(Box::new(call)), 1),
         (Body::Flow(Box::new(flow)), 1),
@@ -162,7 +198,11 @@ fn a_line_never_takes_more_than_the_terminal_has() {
     for width in [1, 10, 40, 80, 100, 120, 160, 250] {
         for color in [false, true] {
             let term = Term { color, width: Some(width) };
-            let name = |text: &str| Process { exe: format!("/bin/{}", text.repeat(40)), pid: 1, ..Default::default() };
+            let name = |text: &str| Process {
+                exe: format!("/bin/{}", text.repeat(40)),
+                pid: 1,
+                ..Default::default()
+            };
             let calls = ["a", "日本", "é"].map(|text| ModelCall { process: Some(name(text)), ..call() });
             let text = shown(term, calls.map(|call| Body::ModelCall(Box::new(call))));
             for line in text.lines() {
@@ -224,8 +264,17 @@ fn a_finding_is_a_block_with_everyone_in_it() {
 fn only_flows_without_plaintext_are_told() {
     let flow = |coverage: &str| Flow {
         process: Some(process()),
-        endpoint: Some(Endpoint { provider: "openai".into(), host: "api.openai.com".into(), port: 443, ..Default::default() }),
-        tls: Some(Tls { coverage: coverage.into(), coverage_reason: "statically linked".into(), ..Default::default() }),
+        endpoint: Some(Endpoint {
+            provider: "openai".into(),
+            host: "api.openai.com".into(),
+            port: 443,
+            ..Default::default()
+        }),
+        tls: Some(Tls {
+            coverage: coverage.into(),
+            coverage_reason: "statically linked".into(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     assert_eq!(plain(Body::Flow(Box::new(flow("plaintext")))), "");
@@ -241,16 +290,22 @@ fn the_sensor_speaks_of_itself_only_when_something_is_wrong_or_it_ends() {
     let loss = |count| Loss { kind: "tls".into(), cause: "buffer full".into(), count };
     let good = Status { produced: 10, delivered: 10, ..Default::default() };
     let lossy = Status { produced: 13, delivered: 10, lost: vec![loss(3)], ..Default::default() };
-    let last = Status { last: true, calls: 2, calls_unbound: 1, flows: 4, flows_plaintext: 3, ..lossy.clone() };
+    let last =
+        Status { last: true, calls: 2, calls_unbound: 1, flows: 4, flows_plaintext: 3, ..lossy.clone() };
     let wrong = Status { produced: 14, last: true, ..lossy.clone() };
     let text = shown(Term::PLAIN, [good.clone(), lossy.clone(), lossy, good, last].map(Body::Status));
     assert_eq!(
         text,
-        "22:13:20.123 events: 13 produced = 10 delivered + 3 lost (tls: buffer full 3)\n\
+        "22:13:20.123 3 of 13 events lost (tls: buffer full 3)\n\
          22:13:20.123 2 calls (1 unbound), 4 flows (3 with plaintext); events: 13 produced = 10 delivered + 3 lost (tls: buffer full 3)\n"
     );
     assert!(plain(Body::Status(wrong)).contains("14 produced ≠ 10 delivered + 3 lost"));
-    let hook = HookState { name: "kw_ingress".into(), state: "missing".into(), lost: "DNS names".into(), reason: "old kernel".into() };
+    let hook = HookState {
+        name: "kw_ingress".into(),
+        state: "missing".into(),
+        lost: "DNS names".into(),
+        reason: "old kernel".into(),
+    };
     let degraded = Status { hooks: vec![hook], ..Default::default() };
     let text = shown(Term::PLAIN, [degraded.clone(), degraded].map(Body::Status));
     assert_eq!(text, "22:13:20.123 kw_ingress is missing (old kernel): not seen are DNS names\n");

@@ -59,29 +59,36 @@ pub(super) fn process(process: Option<&Process>, columns: usize) -> String {
     format!("{}{id}", cut(&name, columns.saturating_sub(id.len())))
 }
 
-/// The workload by name, else the last part of the cgroup path.
+/// The workload by name. A user's program is told apart better by the last part of its cgroup path.
 pub(super) fn workload(workload: Option<&Workload>, process: Option<&Process>) -> String {
-    let name = workload.and_then(|workload| {
-        [&workload.name, &workload.unit, &workload.container, &workload.id].into_iter().find(|name| !name.is_empty())
-    });
-    if let (Some(workload), Some(name)) = (workload, name) {
-        let place = if workload.namespace.is_empty() { &workload.kind } else { &workload.namespace };
-        let separator = if place.is_empty() || name.contains("://") { "" } else { "/" };
-        let place = if separator.is_empty() { "" } else { place };
-        return field(&shorten_ids(&format!("{place}{separator}{name}")));
+    let path = process.map(|process| process.cgroup.as_str()).unwrap_or_default();
+    let group = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let known_group = if group.is_empty() { path } else { group };
+    let Some(workload) = workload.filter(|workload| workload.kind != "user" || group.is_empty()) else {
+        return known(&shorten_ids(known_group));
+    };
+    let names = [&workload.name, &workload.container, &workload.unit, &workload.id];
+    let Some(name) = names.into_iter().find(|name| !name.is_empty()) else {
+        return known(&shorten_ids(known_group));
+    };
+    let place = if workload.namespace.is_empty() { &workload.kind } else { &workload.namespace };
+    if place.is_empty() || name.contains("://") {
+        return field(&shorten_ids(name));
     }
-    match process.map(|process| process.cgroup.as_str()) {
-        Some("/") => "/".to_owned(),
-        Some(path) => known(&shorten_ids(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default())),
-        None => UNKNOWN.to_owned(),
-    }
+    field(&shorten_ids(&format!("{place}/{name}")))
 }
 
 /// The key for a line: hint and start of the fingerprint.
 pub(super) fn key(credential: Option<&Credential>) -> String {
     let Some(credential) = credential else { return "no key".to_owned() };
-    let short: String =
-        credential.fingerprint.rsplit('-').next().unwrap_or_default().chars().take(SHORT_FINGERPRINT).collect();
+    let short: String = credential
+        .fingerprint
+        .rsplit('-')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(SHORT_FINGERPRINT)
+        .collect();
     let short = if short.is_empty() { String::new() } else { format!("#{short}") };
     let inferred = if credential.evidence == "inferred" { "(inferred)" } else { "" };
     let words = [credential.hint.as_str(), &short, inferred];

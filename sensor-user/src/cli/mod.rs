@@ -1,0 +1,262 @@
+//! The command line.
+//!
+//! Standard output has results only, standard error has logs and errors. Exit codes: 0 done, 1 failed,
+//! 2 refused (usage, configuration, privileges or what the kernel lacks); `doctor` has its own meanings.
+
+mod config;
+mod doctor;
+mod fingerprint;
+mod report;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{Config, Format, RingBytes, StatusInterval},
+    sink::compact::LEGEND,
+    term::{ColorChoice, Term},
+};
+
+/// Where the fleet key is kept.
+const STATE_DIR: &str = "/var/lib/keywitness";
+
+/// Keywitness says which process, in which workload, with which credential, is behind every call to an AI model
+/// endpoint from this host, and how many tokens it took. It watches from the kernel: programs, their SDKs and
+/// proxies stay as they are, and prompts and keys never leave the host.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keywitness",
+    version,
+    about = "Says which process, workload and credential is behind every call to an AI model endpoint",
+    long_about,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  sudo keywitness run                      watch this host, a line per model call
+  sudo keywitness run -o json | jq .       all records as JSON lines
+  sudo keywitness doctor                   what this host can do, and what is missing
+  sudo keywitness fingerprint < leaked.txt the fingerprint of a key, to look for in records
+
+Exit codes: 0 done, 1 failed, 2 refused (usage, configuration, privileges, kernel)."
+)]
+struct Cli {
+    /// Configuration file [default: /etc/keywitness/config.toml, which may be absent]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// More logs on standard error; twice for all [RUST_LOG sets them one by one]
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Only errors on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    color: ColorChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this host and print who calls which model with which key
+    #[command(after_help = format!("\
+Examples:
+  sudo keywitness run
+  sudo keywitness run -o json --status-interval 60 > records.jsonl
+
+{LEGEND}
+
+Ctrl-C ends it; it then detaches everything from the kernel."))]
+    Run(RunArgs),
+    /// Show what this host can do, hook by hook, and what is lost without what is missing
+    #[command(after_help = "\
+Loads and attaches every kernel program for a moment, so it needs the privileges of `run`.
+Exit codes: 0 everything works, 1 `run` works but sees less, 2 `run` cannot start.")]
+    Doctor(doctor::DoctorArgs),
+    /// Print the fingerprints of secrets: who used this leaked key?
+    #[command(after_help = "\
+Reads one secret per line from standard input; a pasted header like `Authorization: Bearer sk-…`
+is taken apart. The secret is never printed or stored. A file or pipe keeps it out of the shell's
+history:
+  sudo keywitness fingerprint < leaked.txt
+  pass show openai | sudo keywitness fingerprint -o json")]
+    Fingerprint(fingerprint::FingerprintArgs),
+    /// Show the default configuration, or check a configuration file
+    #[command(after_help = "\
+Examples:
+  keywitness config show-default > config.toml
+  keywitness config check config.toml")]
+    Config(config::ConfigArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// What to print [default: compact, or as configured]
+    #[arg(short, long, value_name = "FORM", value_enum)]
+    output: Option<Format>,
+    #[command(flatten)]
+    state: StateArgs,
+    /// Log what the kernel programs say about themselves; for finding faults, it slows them down
+    #[arg(long)]
+    kernel_log: bool,
+    /// Size of the buffer for kernel events in bytes, a power of two [default: 4194304, or as configured]
+    #[arg(long, value_name = "N")]
+    ring_bytes: Option<RingBytes>,
+    /// Seconds between two status records [default: 10, or as configured]
+    #[arg(long, value_name = "SECONDS")]
+    status_interval: Option<StatusInterval>,
+}
+
+/// Where the sensor keeps what outlives it.
+#[derive(Debug, Args)]
+struct StateArgs {
+    /// Folder of the fleet key; created on first use
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
+    state_dir: PathBuf,
+}
+
+impl RunArgs {
+    /// Puts what was given here in place of what the file says.
+    fn override_in(&self, config: &mut Config) {
+        config.output.format = self.output.unwrap_or(config.output.format);
+        config.output.status_interval_s = self.status_interval.unwrap_or(config.output.status_interval_s);
+        config.kernel.ring_bytes = self.ring_bytes.unwrap_or(config.kernel.ring_bytes);
+        config.kernel.log |= self.kernel_log;
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // When even the message cannot be written, the code still tells.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let errors = Term::stderr(cli.color);
+    report::exit_code(start_log(&cli, errors).and_then(|()| dispatch(cli)), errors)
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let term = Term::stdout(cli.color);
+    let file = cli.config;
+    match cli.command {
+        Command::Run(args) => {
+            let mut config = Config::load(file.as_deref())?;
+            args.override_in(&mut config);
+            run::run(&args.state.state_dir, config, term)
+        }
+        Command::Doctor(args) => {
+            Config::load(file.as_deref())?.catalogue()?;
+            doctor::run(&args, term)
+        }
+        Command::Fingerprint(args) => fingerprint::run(&args, &Config::load(file.as_deref())?),
+        Command::Config(args) => config::run(&args),
+    }
+}
+
+/// Logs go to standard error, with those of the kernel programs (by way of `log`).
+fn start_log(cli: &Cli, term: Term) -> anyhow::Result<()> {
+    // What `doctor` finds stands in its table.
+    let quiet = cli.quiet || matches!(cli.command, Command::Doctor(_));
+    let level = match (quiet, cli.verbose) {
+        (true, 0) => "error",
+        (_, 0) => "warn,sensor_user=info,keywitness_ebpf=debug",
+        (_, 1) => "info,sensor_user=debug,attribution=debug,keywitness_ebpf=debug",
+        _ => "debug,sensor_user=trace,attribution=trace,keywitness_ebpf=trace",
+    };
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(set) if !set.is_empty() => EnvFilter::try_new(&set).map_err(|error| {
+            report::Refused::new(format!("RUST_LOG: {error}"), "unset it, or set it to info, debug or trace")
+        })?,
+        _ => EnvFilter::new(level),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(term.color)
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    fn merged(line: &str, file: &str) -> Config {
+        let Command::Run(args) = parse(line).unwrap().command else { panic!("{line} is no run") };
+        let mut config = Config::parse(std::path::Path::new("x"), file).unwrap();
+        args.override_in(&mut config);
+        config
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_win_over_the_file_and_the_file_over_defaults() {
+        let config = merged("keywitness run", "");
+        assert_eq!(config, Config::parse(std::path::Path::new("x"), "").unwrap());
+        let file =
+            "[output]\nformat = 'json'\nstatus_interval_s = 60\n[kernel]\nring_bytes = 65536\nlog = true";
+        let config = merged("keywitness run", file);
+        assert_eq!((config.output.format, config.kernel.log), (Format::Json, true));
+        let config = merged("keywitness run -o compact --ring-bytes 131072 --status-interval 5", file);
+        assert_eq!(config.output.format, Format::Compact);
+        assert_eq!((config.kernel.ring_bytes.get(), config.kernel.log), (131_072, true));
+        assert_eq!(config.output.status_interval_s.get().as_secs(), 5);
+        assert!(merged("keywitness run --kernel-log", "").kernel.log);
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in [
+            "keywitness --color never --config /x doctor --json",
+            "keywitness doctor --json --config /x --color never",
+        ] {
+            let cli = parse(line).unwrap();
+            assert_eq!((cli.color, cli.config), (ColorChoice::Never, Some(PathBuf::from("/x"))));
+        }
+        let Command::Fingerprint(args) = parse("keywitness fingerprint").unwrap().command else { panic!() };
+        assert_eq!(args.state.state_dir, PathBuf::from(STATE_DIR));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_code_2() {
+        for line in [
+            "keywitness",
+            "keywitness walk",
+            "keywitness run --ring-bytes 1000",
+            "keywitness run --ring-bytes -1",
+            "keywitness run --status-interval 0",
+            "keywitness run -o table",
+            "keywitness run -v -q",
+            "keywitness fingerprint sk-on-the-command-line",
+            "keywitness config check",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        for line in ["keywitness --help", "keywitness --version", "keywitness run --help"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_the_default_file() {
+        assert!(Cli::command().render_long_help().to_string().contains(crate::config::DEFAULT_PATH));
+    }
+}
