@@ -1,20 +1,25 @@
 //! The whole of attribution: events in, records and requests out.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use proto::v1::{self, Record, record::Body};
 
-use crate::call::{Connection, Finished, Route, Toolkit};
-use crate::decode::{Outcome, dns, http1};
+use crate::call::{Finished, Piece, Toolkit};
 use crate::detect::SharedCredential;
-use crate::event::{Event, FileId, FlowInfo, Handle, Plaintext, ProcessKey, Protocol, Shape, Task};
-use crate::flow::{Flow, FlowTable, Host, HostEvidence, Names, Verdict};
-use crate::identity::{cgroup, process::ProcessTable};
+use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
+use crate::flow::{FlowTable, Names};
+use crate::identity::{arguments, cgroup, process::ProcessTable};
 
+mod connections;
+mod flows;
 mod limits;
+mod plaintext;
+mod recent;
 mod record;
+
+use connections::{Connections, Name};
+use recent::Recent;
 
 pub use limits::{Counts, MAX_CONNECTIONS};
 
@@ -22,7 +27,7 @@ pub use limits::{Counts, MAX_CONNECTIONS};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// A record, complete but for nothing.
-    Record(Record),
+    Record(Box<Record>),
     /// Plaintext of this connection is wanted, or not.
     Verdict {
         /// The connection.
@@ -57,12 +62,14 @@ pub struct Attribution {
     now_ns: u64,
     seq: u64,
     processes: ProcessTable,
-    cgroups: HashMap<u64, String>,
+    cgroups: Recent<u64, String>,
     names: Names,
     flows: FlowTable,
-    connections: HashMap<Handle, Connection>,
-    by_process: HashMap<ProcessKey, Vec<Handle>>,
-    libraries: HashMap<ProcessKey, (String, String)>,
+    connections: Connections,
+    /// Connections found to go elsewhere: what was copied before the kernel knew is not read.
+    elsewhere: Recent<Handle, ()>,
+    libraries: Recent<ProcessKey, (String, String)>,
+    swept_ns: u64,
     shared: SharedCredential,
     counts: Counts,
     out: Vec<Output>,
@@ -78,12 +85,13 @@ impl Attribution {
             now_ns: 0,
             seq: 0,
             processes: ProcessTable::default(),
-            cgroups: HashMap::new(),
+            cgroups: Recent::new(limits::MAX_CGROUPS),
             names: Names::default(),
             flows: FlowTable::default(),
-            connections: HashMap::new(),
-            by_process: HashMap::new(),
-            libraries: HashMap::new(),
+            connections: Connections::default(),
+            elsewhere: Recent::new(limits::MAX_ELSEWHERE),
+            libraries: Recent::new(limits::MAX_LIBRARIES),
+            swept_ns: 0,
             shared: SharedCredential::default(),
             counts: Counts::default(),
             out: Vec::new(),
@@ -93,23 +101,26 @@ impl Attribution {
     /// Takes one event; what follows from it is in [`Attribution::outputs`].
     pub fn event(&mut self, event: Event) {
         match event {
-            Event::Clock { offset_ns } => self.clock_ns = offset_ns,
+            Event::Clock { offset_ns } => {
+                self.clock_ns = offset_ns;
+                self.processes.clock_ns = offset_ns;
+            }
             Event::Fork { time_ns, parent, child } => {
                 self.at(time_ns);
                 self.processes.fork(parent, child);
             }
             Event::Exec { time_ns, task, parent, mut image } => {
                 self.at(time_ns);
-                image.args = self.kit.redactor.redact_args(image.args);
+                image.args = self.presentable(image.args);
                 self.processes.exec(&task, parent, image);
             }
             Event::Exit { time_ns, process } => self.exited(process, time_ns),
             Event::Running { pid, start_ns, tick_ns, parent, uid, mut image, cgroup } => {
-                image.args = self.kit.redactor.redact_args(image.args);
+                image.args = self.presentable(image.args);
                 let key = ProcessKey { pid, start_ns };
                 self.processes.running(key, tick_ns, parent, uid, image, &cgroup);
             }
-            Event::Cgroup { id, path } => self.learn_cgroup(id, path),
+            Event::Cgroup { id, path } => self.cgroups.insert(id, path),
             Event::Existing { flow } => {
                 if let Some(flow) = self.flows.get_or_add(&flow) {
                     flow.pre_existing = true;
@@ -133,18 +144,10 @@ impl Attribution {
             }
             Event::Tls { time_ns, task, connection, by_random, cookie, direction, offset, total, bytes } => {
                 self.at(time_ns);
-                self.processes.seen(&task);
-                let kit = self.kit.clone();
-                let Some(known) = self.connection(connection, by_random, cookie, &task) else { return };
-                let mut finished = Vec::new();
-                known.data(&kit, &task, direction, offset, total, &bytes, time_ns, &mut finished);
-                self.after_data(connection, finished);
+                let piece = Piece { task: &task, direction, offset, total, bytes: &bytes, time_ns };
+                self.plaintext(connection, by_random, cookie, piece);
             }
-            Event::Library { process, name, reason } => {
-                if self.libraries.len() < limits::MAX_LIBRARIES {
-                    self.libraries.insert(process, (name, reason));
-                }
-            }
+            Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
             Event::Tick { time_ns } => self.tick(time_ns),
         }
     }
@@ -156,9 +159,7 @@ impl Attribution {
 
     /// Ends everything that is still open, at the end of a run.
     pub fn finish(&mut self) {
-        let mut open: Vec<Handle> = self.connections.keys().copied().collect();
-        open.sort_unstable();
-        for connection in open {
+        for connection in self.connections.select(|_| true) {
             self.end_connection(connection, "the sensor stopped");
         }
         for flow in self.flows.drain() {
@@ -189,138 +190,40 @@ impl Attribution {
 
     fn tick(&mut self, time_ns: u64) {
         self.at(time_ns);
-        self.processes.expire(self.now_ns);
         let now = self.now_ns;
-        let idle: Vec<Handle> = self
-            .connections
-            .iter()
-            .filter(|(_, known)| known.last_ns.saturating_add(limits::IDLE_NS) < now)
-            .map(|(handle, _)| *handle)
-            .collect();
-        for connection in idle {
+        if now < self.swept_ns.saturating_add(limits::SWEEP_NS) {
+            return;
+        }
+        self.swept_ns = now;
+        self.processes.expire(now);
+        let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
+        for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");
+        }
+        // The kernel tells of no end for sockets older than the sensor, and an end may be lost.
+        let (flows, processes) = (&self.flows, &self.processes);
+        let gone = flows.select(|flow| {
+            let alive = processes.is_alive(flow.info.task.process);
+            !alive && (flow.pre_existing || idle(flow.last_ns))
+        });
+        for cookie in gone {
+            if let Some(flow) = self.flows.remove(cookie) {
+                self.flow_record(flow, None);
+            }
         }
     }
 
     fn exited(&mut self, process: ProcessKey, time_ns: u64) {
         self.at(time_ns);
         self.processes.exit(process, time_ns);
-        self.libraries.remove(&process);
-        for connection in self.by_process.remove(&process).unwrap_or_default() {
-            // A bound connection ends with its flow, whose last bytes may be told after this.
-            if self.connections.get(&connection).is_some_and(|known| known.cookie == 0) {
-                self.end_connection(connection, "the process ended");
-            }
+        // A bound connection ends with its flow, whose last bytes may be told after this.
+        for connection in self.connections.unbound(process) {
+            self.end_connection(connection, "the process ended");
         }
     }
 
-    fn learn_cgroup(&mut self, id: u64, path: String) {
-        if self.cgroups.len() >= limits::MAX_CGROUPS {
-            self.cgroups.clear();
-        }
-        self.cgroups.insert(id, path);
-    }
-
-    fn dns(&mut self, cgroup_id: u64, process: Option<ProcessKey>, message: &[u8]) {
-        let Outcome::Match(answer) = dns::answer(message) else {
-            self.counts.malformed += 1;
-            return;
-        };
-        let model = self.kit.catalogue.is_model_host(&answer.question);
-        for (address, ttl_s) in &answer.addresses {
-            self.names.learn(cgroup_id, *address, &answer.question, *ttl_s, self.now_ns);
-            if model {
-                self.out.push(Output::ModelAddress(*address));
-            }
-        }
-        if let (true, Some(process)) = (model, process) {
-            self.out.push(Output::Caller(process));
-        }
-    }
-
-    fn payload(&mut self, info: &FlowInfo, shape: Shape, offset: u32, bytes: Plaintext) {
-        self.processes.seen(&info.task);
-        let Some(flow) = self.flows.get_or_add(info) else { return };
-        if flow.extend(shape, offset, &bytes).is_none() {
-            self.counts.out_of_order += 1;
-            flow.done();
-            return;
-        }
-        match shape {
-            Shape::Tls => self.hello(info),
-            Shape::Http => self.cleartext(info, &bytes),
-            Shape::Quic | Shape::Other => {
-                self.flows.get_mut(info.cookie).into_iter().for_each(Flow::done);
-                self.route(info, None);
-            }
-        }
-    }
-
-    /// Reads the ClientHello once it is whole.
-    fn hello(&mut self, info: &FlowInfo) {
-        let Some(flow) = self.flows.get_mut(info.cookie) else { return };
-        match flow.read_hello() {
-            Outcome::Incomplete => {}
-            Outcome::NoMatch => {
-                flow.done();
-                self.counts.malformed += 1;
-                self.route(info, None);
-            }
-            Outcome::Match(hello) => {
-                flow.done();
-                let name = hello.server_name.clone();
-                flow.hello = Some(hello);
-                self.route(info, name.map(|name| Host { name, evidence: HostEvidence::Sni }));
-            }
-        }
-    }
-
-    /// Decides where a flow goes, by its own name, the cgroup's DNS answers, or the configuration.
-    fn route(&mut self, info: &FlowInfo, named: Option<Host>) {
-        let ip = info.remote.ip();
-        let host = named.or_else(|| {
-            let name = self.names.name(info.task.cgroup_id, ip, self.now_ns)?;
-            Some(Host { name: name.to_owned(), evidence: HostEvidence::Dns })
-        });
-        let by_name = host.as_ref().map(|host| self.kit.catalogue.is_model_host(&host.name));
-        let configured = self.kit.catalogue.address(info.remote).map(|provider| provider.name().to_owned());
-        let provider = host.as_ref().and_then(|host| match self.kit.catalogue.host(&host.name) {
-            crate::endpoint::HostMatch::Provider(p) | crate::endpoint::HostMatch::NeedsPath(p) => {
-                Some(p.name().to_owned())
-            }
-            crate::endpoint::HostMatch::Unknown => None,
-        });
-        let Some(flow) = self.flows.get_mut(info.cookie) else { return };
-        flow.verdict = match (by_name, &configured) {
-            (Some(true), _) | (_, Some(_)) => Verdict::Model,
-            (Some(false), None) => Verdict::Other,
-            // No name at all: the first request will tell.
-            (None, None) if flow.hello.is_some() => Verdict::Pending,
-            (None, None) => Verdict::Other,
-        };
-        flow.host = match (host, &configured) {
-            (None, Some(_)) => {
-                Some(Host { name: String::new(), evidence: HostEvidence::Configured })
-            }
-            (host, _) => host,
-        };
-        flow.provider = provider.or(configured);
-        let (verdict, connection) = (flow.verdict, flow.connection());
-        match verdict {
-            Verdict::Model => {
-                if let Some(connection) = connection {
-                    self.out.push(Output::Verdict { connection, model: true });
-                }
-                self.called(info.task.process);
-            }
-            Verdict::Other => {
-                if let Some(connection) = connection {
-                    self.out.push(Output::Verdict { connection, model: false });
-                }
-                self.flows.remove(info.cookie);
-            }
-            Verdict::Pending => {}
-        }
+    fn presentable(&self, args: Vec<String>) -> Vec<String> {
+        arguments::presentable(self.kit.redactor.redact_args(args))
     }
 
     /// A process is seen to call a model.
@@ -332,168 +235,23 @@ impl Attribution {
         }
     }
 
-    /// Reads the request head of a cleartext flow; its response is not seen.
-    fn cleartext(&mut self, info: &FlowInfo, bytes: &[u8]) {
-        let key = cleartext_handle(info.cookie);
-        let host = self
-            .names
-            .name(info.task.cgroup_id, info.remote.ip(), self.now_ns)
-            .map(|name| Host { name: name.to_owned(), evidence: HostEvidence::Dns });
-        if http1::looks_like_request(bytes) == Outcome::NoMatch && !self.connections.contains_key(&key) {
-            self.flows.remove(info.cookie);
-            return;
-        }
-        let route = Route { host, remote: Some(info.remote) };
-        let known =
-            self.connections.entry(key).or_insert_with(|| Connection::new(info.cookie, "", route));
-        let mut finished = Vec::new();
-        let kit = self.kit.clone();
-        let total = bytes.len() as u32;
-        known.data(&kit, &info.task, crate::event::Direction::Write, 0, total, bytes, self.now_ns, &mut finished);
-        let seen = known.requests;
-        let told = known.told.clone();
-        match seen {
-            Some(true) => {
-                if let (Some(flow), Some((host, provider))) = (self.flows.get_mut(info.cookie), told) {
-                    flow.verdict = Verdict::Model;
-                    flow.host = Some(host);
-                    flow.provider = Some(provider);
-                    flow.done();
-                }
-            }
-            Some(false) => {
-                // CONNECT and requests elsewhere; a tunnel may still show a ClientHello.
-                self.connections.remove(&key);
-                let tunnel = bytes.starts_with(b"CONNECT ");
-                match self.flows.get_mut(info.cookie) {
-                    Some(flow) if tunnel => {
-                        flow.tunnel = true;
-                        flow.done();
-                    }
-                    _ => {
-                        self.flows.remove(info.cookie);
-                    }
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn connection(
-        &mut self,
-        handle: Handle,
-        by_random: bool,
-        cookie: u64,
-        task: &Task,
-    ) -> Option<&mut Connection> {
-        if !self.connections.contains_key(&handle) {
-            if self.connections.len() >= MAX_CONNECTIONS {
-                self.counts.connections_refused += 1;
-                return None;
-            }
-            let flow = self.flows.get(cookie);
-            let route = Route {
-                host: flow.and_then(|flow| flow.host.clone()),
-                remote: flow.map(|flow| flow.info.remote),
-            };
-            let reason = match (cookie, by_random) {
-                (0, true) => "its ClientHello was not seen: the connection is older than the sensor",
-                (0, false) => "the place of the client random in this library's TLS object is not known yet",
-                _ => "",
-            };
-            self.connections.insert(handle, Connection::new(cookie, reason, route));
-            if cookie == 0 {
-                self.by_process.entry(task.process).or_default().push(handle);
-            }
-        }
-        self.connections.get_mut(&handle)
-    }
-
-    fn after_data(&mut self, handle: Handle, finished: Vec<Finished>) {
-        let Some(known) = self.connections.get(&handle) else { return };
-        let (cookie, requests, told) = (known.cookie, known.requests, known.told.clone());
-        if requests == Some(false) {
-            // Plaintext of other endpoints is not kept, and not copied again.
-            self.connections.remove(&handle);
-            self.flows.remove(cookie);
-            self.out.push(Output::Verdict { connection: handle, model: false });
-            return;
-        }
-        if let Some(flow) = self.flows.get_mut(cookie) {
-            flow.plaintext = true;
-            if flow.verdict != Verdict::Model && requests == Some(true) {
-                flow.verdict = Verdict::Model;
-                self.out.push(Output::Verdict { connection: handle, model: true });
-            }
-            if let Some((host, provider)) = told
-                && flow.host.as_ref().is_none_or(|known| known.evidence > host.evidence)
-            {
-                (flow.host, flow.provider) = (Some(host), Some(provider));
-            }
-        }
-        for call in finished {
-            self.call_record(handle, cookie, call);
-        }
-    }
-
-    fn closed(&mut self, info: &FlowInfo, connection: Option<Handle>, sent: u64, received: u64) {
-        self.end_connection(cleartext_handle(info.cookie), "only the request head of cleartext is read");
-        if let Some(connection) = connection {
-            self.end_connection(connection, "the connection was closed");
-            self.out.push(Output::Ended(connection));
-        }
-        if let Some(mut flow) = self.flows.remove(info.cookie) {
-            if flow.info.local.is_none() {
-                flow.info.local = info.local;
-            }
-            self.flow_record(flow, Some((sent, received)));
-        }
-    }
-
-    fn end_connection(&mut self, handle: Handle, reason: &str) {
-        let Some(mut known) = self.connections.remove(&handle) else { return };
-        let mut finished = Vec::new();
-        let kit = self.kit.clone();
-        known.close(&kit, self.now_ns, reason, &mut finished);
-        for call in finished {
-            self.call_record_of(&known, handle, call);
-        }
-    }
-
-    fn call_record(&mut self, handle: Handle, cookie: u64, call: Finished) {
-        let reason = self.connections.get(&handle).map_or("", |known| known.unbound_reason);
-        self.emit_call(cookie, reason, handle, call);
-    }
-
-    fn call_record_of(&mut self, known: &Connection, handle: Handle, call: Finished) {
-        self.emit_call(known.cookie, known.unbound_reason, handle, call);
-    }
-
-    fn emit_call(&mut self, cookie: u64, reason: &str, handle: Handle, call: Finished) {
+    fn call_record(&mut self, name: Name, cookie: u64, unbound_reason: &str, call: Finished) {
         let process = call.task.process;
         let started = self.wall(call.started_ns);
-        let model_call = self.model_call(cookie, reason, handle == cleartext_handle(cookie), call);
+        let cleartext = matches!(name, Name::Cleartext(_));
+        let model_call = self.model_call(cookie, unbound_reason, cleartext, call);
         self.counts.calls += 1;
         self.counts.calls_unbound += u64::from(cookie == 0);
-        if let Some(flow) = self.flows.get_mut(cookie) {
-            flow.calls += 1;
-            if flow.credential.is_none() {
-                flow.credential.clone_from(&model_call.credential);
+        match self.flows.get_mut(cookie) {
+            Some(flow) => {
+                flow.calls += 1;
+                if flow.credential.is_none() {
+                    flow.credential.clone_from(&model_call.credential);
+                }
             }
-        } else {
-            self.called(process);
+            None => self.called(process),
         }
         self.emit_at(started, Body::ModelCall(Box::new(model_call)));
-    }
-
-    fn flow_record(&mut self, flow: Flow, bytes: Option<(u64, u64)>) {
-        if flow.verdict != Verdict::Model {
-            return;
-        }
-        self.counts.flows_model += 1;
-        self.counts.flows_plaintext += u64::from(flow.plaintext);
-        let body = self.flow_body(flow, bytes);
-        self.emit(self.now_ns, Body::Flow(Box::new(body)));
     }
 
     fn emit(&mut self, time_ns: u64, body: Body) {
@@ -510,7 +268,7 @@ impl Attribution {
             seq: self.seq,
         });
         let finding = self.shared.record(&record);
-        self.out.push(Output::Record(record));
+        self.out.push(Output::Record(Box::new(record)));
         if let Some(finding) = finding {
             self.emit_at(finding.last_seen, Body::Finding(finding));
         }
@@ -520,13 +278,6 @@ impl Attribution {
     fn wall(&self, time_ns: u64) -> u64 {
         time_ns.saturating_add_signed(self.clock_ns)
     }
-}
-
-/// Name of a cleartext connection: no client random is ever all zero.
-fn cleartext_handle(cookie: u64) -> Handle {
-    let mut handle = [0; 16];
-    handle[8..].copy_from_slice(&cookie.to_ne_bytes());
-    handle
 }
 
 fn protocol(protocol: Protocol) -> &'static str {

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use super::{Call, Finished, Toolkit};
 use crate::decode::http1::{Event, Exchanges, Side};
-use crate::event::{Direction, Task};
+use crate::event::{Direction, ProcessKey, Task};
 use crate::flow::{Host, HostEvidence};
 
 /// Calls under way on one connection (HTTP pipelining); more are not followed.
 const MAX_CALLS: usize = 64;
+/// Requests without a call on a host that also serves models, after which the connection is given up.
+const MAX_STRANGE: u32 = 32;
 
 /// What is known of where a connection goes before its first request is read.
 #[derive(Debug, Clone, Default)]
@@ -19,108 +21,131 @@ pub struct Route {
     pub remote: Option<SocketAddr>,
 }
 
+/// A part of what one read or write carried.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// Who called.
+    pub task: &'a Task,
+    /// Direction.
+    pub direction: Direction,
+    /// Bytes of the call before this part.
+    pub offset: u32,
+    /// Bytes of the call in all.
+    pub total: u32,
+    /// Plaintext.
+    pub bytes: &'a [u8],
+    /// When, nanoseconds.
+    pub time_ns: u64,
+}
+
 /// A connection whose plaintext is read.
 pub struct Connection {
+    /// Who was first seen to use it.
+    pub owner: ProcessKey,
     /// Socket cookie, 0 when unbound.
     pub cookie: u64,
     /// Why it is unbound, if so.
     pub unbound_reason: &'static str,
     /// Last activity, nanoseconds.
     pub last_ns: u64,
-    /// Whether a request was seen, and whether any went to a model endpoint.
+    /// Whether any request went to a model endpoint; unknown while none has told.
     pub requests: Option<bool>,
+    /// A request asked for a tunnel (RFC 9110 section 9.3.6).
+    pub tunnel: bool,
     /// Host and provider that the requests told.
     pub told: Option<(Host, String)>,
     route: Route,
     exchanges: Exchanges,
     calls: Vec<Call>,
-    position: [u64; 2],
+    /// Requests that went elsewhere.
+    strange: u32,
+    /// Requests without an answer.
+    waiting: u32,
     expected: [u32; 2],
 }
 
 impl Connection {
     /// A connection of which nothing was read.
-    pub fn new(cookie: u64, unbound_reason: &'static str, route: Route) -> Self {
+    pub fn new(owner: ProcessKey, cookie: u64, unbound_reason: &'static str, route: Route) -> Self {
         Self {
+            owner,
             cookie,
             unbound_reason,
             last_ns: 0,
             requests: None,
+            tunnel: false,
             told: None,
             route,
             exchanges: Exchanges::new(),
             calls: Vec::new(),
-            position: [0; 2],
+            strange: 0,
+            waiting: 0,
             expected: [0; 2],
         }
     }
 
-    /// Calls that have not ended.
-    pub fn open_calls(&self) -> usize {
-        self.calls.len()
+    /// Whether a request was written and its answer not read to the end.
+    pub fn waits(&self) -> bool {
+        self.waiting > 0
     }
 
-    /// Takes a part of a read or write: `bytes` at `offset` of `total`. Parts that were lost or never
-    /// copied become gaps.
-    #[expect(clippy::too_many_arguments, reason = "one call a kernel event, each field used once")]
-    pub fn data(
-        &mut self,
-        kit: &Toolkit,
-        task: &Task,
-        direction: Direction,
-        offset: u32,
-        total: u32,
-        bytes: &[u8],
-        now_ns: u64,
-        out: &mut Vec<Finished>,
-    ) {
-        self.last_ns = now_ns;
+    /// Takes a part of a read or write. Parts that were lost or never copied become gaps.
+    pub fn data(&mut self, kit: &Toolkit, piece: Piece<'_>, out: &mut Vec<Finished>) {
+        let Piece { direction, offset, total, bytes, .. } = piece;
+        self.last_ns = piece.time_ns;
         let side = usize::from(direction == Direction::Read);
-        if offset == 0 {
-            // The rest of the call before was over the copy limit.
-            self.gap(kit, task, direction, self.expected[side], now_ns, out);
-            self.expected[side] = total;
+        let mut left = self.expected.get(side).copied().unwrap_or(0);
+        if offset == 0 || left == 0 {
+            // A new call; the rest of the one before was over the copy limit.
+            self.gap(kit, piece, left, out);
+            left = total;
         }
-        let missing = offset.saturating_sub(total.saturating_sub(self.expected[side]));
-        self.gap(kit, task, direction, missing, now_ns, out);
-        self.expected[side] = total.saturating_sub(offset).saturating_sub(bytes.len() as u32);
-        self.position[side] += bytes.len() as u64;
-        let Self { exchanges, calls, route, requests, told, .. } = self;
-        let mut reading = Reading { kit, task, route, calls, requests, told, out };
+        let missing = offset.saturating_sub(total.saturating_sub(left));
+        self.gap(kit, piece, missing, out);
+        if let Some(expected) = self.expected.get_mut(side) {
+            let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            *expected = total.saturating_sub(offset).saturating_sub(taken);
+        }
+        let (exchanges, mut reading) = self.reading(kit, piece.task, out);
         let mut sink = |event: Event<'_>| reading.event(event);
         match direction {
-            Direction::Write => exchanges.request_bytes(bytes, now_ns, &mut sink),
-            Direction::Read => exchanges.response_bytes(bytes, now_ns, &mut sink),
+            Direction::Write => exchanges.request_bytes(bytes, piece.time_ns, &mut sink),
+            Direction::Read => exchanges.response_bytes(bytes, piece.time_ns, &mut sink),
         }
     }
 
-    fn gap(
-        &mut self,
-        kit: &Toolkit,
-        task: &Task,
-        direction: Direction,
-        missing: u32,
-        now_ns: u64,
-        out: &mut Vec<Finished>,
-    ) {
+    fn gap(&mut self, kit: &Toolkit, piece: Piece<'_>, missing: u32, out: &mut Vec<Finished>) {
         if missing == 0 {
             return;
         }
-        let Self { exchanges, calls, route, requests, told, .. } = self;
-        let mut reading = Reading { kit, task, route, calls, requests, told, out };
+        let (exchanges, mut reading) = self.reading(kit, piece.task, out);
         let mut sink = |event: Event<'_>| reading.event(event);
-        match direction {
-            Direction::Write => exchanges.request_gap(u64::from(missing), now_ns, &mut sink),
-            Direction::Read => exchanges.response_gap(u64::from(missing), now_ns, &mut sink),
+        match piece.direction {
+            Direction::Write => exchanges.request_gap(u64::from(missing), piece.time_ns, &mut sink),
+            Direction::Read => exchanges.response_gap(u64::from(missing), piece.time_ns, &mut sink),
         }
     }
 
-    /// The connection is over; `reason` is told of calls that were not.
-    pub fn close(&mut self, kit: &Toolkit, now_ns: u64, reason: &str, out: &mut Vec<Finished>) {
+    fn reading<'a>(
+        &'a mut self,
+        kit: &'a Toolkit,
+        task: &'a Task,
+        out: &'a mut Vec<Finished>,
+    ) -> (&'a mut Exchanges, Reading<'a>) {
+        let Self { exchanges, calls, route, requests, tunnel, told, strange, waiting, .. } = self;
+        (exchanges, Reading { kit, task, route, calls, requests, tunnel, told, strange, waiting, out })
+    }
+
+    /// The connection was seen to close. That may be the end of a response; what else is open is cut.
+    pub fn close(&mut self, kit: &Toolkit, now_ns: u64, out: &mut Vec<Finished>) {
         let task = Task::default();
-        let Self { exchanges, calls, route, requests, told, .. } = self;
-        let mut reading = Reading { kit, task: &task, route, calls, requests, told, out };
+        let (exchanges, mut reading) = self.reading(kit, &task, out);
         exchanges.closed(now_ns, &mut |event: Event<'_>| reading.event(event));
+        self.abandon(now_ns, "the connection was closed", out);
+    }
+
+    /// Nothing more will be read of the connection; `reason` is told of calls that are open.
+    pub fn abandon(&mut self, now_ns: u64, reason: &str, out: &mut Vec<Finished>) {
         out.extend(self.calls.drain(..).map(|call| call.finish(now_ns, Some(reason))));
     }
 }
@@ -132,6 +157,9 @@ struct Reading<'a> {
     route: &'a Route,
     calls: &'a mut Vec<Call>,
     requests: &'a mut Option<bool>,
+    tunnel: &'a mut bool,
+    strange: &'a mut u32,
+    waiting: &'a mut u32,
     told: &'a mut Option<(Host, String)>,
     out: &'a mut Vec<Finished>,
 }
@@ -141,25 +169,16 @@ impl Reading<'_> {
         match event {
             Event::RequestHead { id, at_ns, method, target, headers } => {
                 let header = |name: &str| headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
-                let host = match &self.route.host {
-                    Some(host) if host.evidence == HostEvidence::Sni => Some(host.clone()),
-                    known => header("host")
-                        .and_then(crate::endpoint::normalise)
-                        .map(|name| Host { name: name.into(), evidence: HostEvidence::HttpHost })
-                        .or_else(|| known.clone()),
-                };
-                let call = Call::begin(self.kit, self.task, host, self.route.remote, id, at_ns, method, target, header);
-                *self.requests = Some(self.requests.unwrap_or(false) || call.is_some());
-                if let Some(call) = call {
-                    *self.told = call.destination();
-                    if self.calls.len() < MAX_CALLS {
-                        self.calls.push(call);
-                    }
-                }
+                self.request(id, at_ns, method, target, header);
             }
             Event::RequestBody { id, bytes } => {
                 if let Some(call) = self.call(id) {
                     call.request_body(bytes);
+                }
+            }
+            Event::RequestBodyGap { id, .. } => {
+                if let Some(call) = self.call(id) {
+                    call.request_gap();
                 }
             }
             Event::ResponseHead { id, at_ns, status, headers } => {
@@ -186,7 +205,50 @@ impl Reading<'_> {
             Event::Broken { id: Some(id), side: Side::Response, reason } => {
                 self.end(id, 0, Some(&reason.to_string()));
             }
-            Event::RequestBodyGap { .. } | Event::RequestEnd { .. } | Event::Broken { .. } => {}
+            Event::RequestEnd { .. } | Event::Broken { .. } => {}
+        }
+    }
+
+    fn request<'a>(
+        &mut self,
+        id: u64,
+        at_ns: u64,
+        method: &str,
+        target: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+    ) {
+        *self.waiting = self.waiting.saturating_add(1);
+        if method == "CONNECT" {
+            // It asks a proxy for a way to somewhere: the calls, if any, are inside.
+            *self.tunnel = true;
+            self.requests.get_or_insert(false);
+            return;
+        }
+        let host = match &self.route.host {
+            Some(host) if host.evidence == HostEvidence::Sni => Some(host.clone()),
+            known => header("host")
+                .and_then(crate::endpoint::normalise)
+                .map(|name| Host { name, evidence: HostEvidence::HttpHost })
+                .or_else(|| known.clone()),
+        };
+        // Some hosts serve other things next to models: there one request says nothing of the next.
+        let may_follow = host.as_ref().is_some_and(|host| self.kit.catalogue.is_model_host(&host.name));
+        let call =
+            Call::begin(self.kit, self.task, host, self.route.remote, id, at_ns, method, target, header);
+        match call {
+            Some(call) => {
+                *self.requests = Some(true);
+                *self.told = call.destination();
+                if self.calls.len() < MAX_CALLS {
+                    self.calls.push(call);
+                }
+            }
+            None => {
+                *self.strange = self.strange.saturating_add(1);
+                if !may_follow || *self.strange > MAX_STRANGE {
+                    self.requests.get_or_insert(false);
+                }
+            }
         }
     }
 
@@ -195,6 +257,7 @@ impl Reading<'_> {
     }
 
     fn end(&mut self, id: u64, at_ns: u64, reason: Option<&str>) {
+        *self.waiting = self.waiting.saturating_sub(1);
         if let Some(at) = self.calls.iter().position(|call| call.id() == id) {
             let call = self.calls.remove(at);
             self.out.push(call.finish(at_ns, reason));

@@ -25,6 +25,7 @@ pub struct Call {
     operation: Option<OperationMatch>,
     facts: RequestFacts,
     request: content::Decoder,
+    request_damaged: bool,
     provider: String,
     response: Option<Response>,
 }
@@ -108,6 +109,7 @@ impl Call {
             id,
             facts: RequestFacts::new(&kit.catalogue, &header),
             request: content::Decoder::new(header("content-encoding").unwrap_or_default()),
+            request_damaged: false,
             provider: provider.id().to_owned(),
             response: None,
             done: Finished {
@@ -136,9 +138,18 @@ impl Call {
 
     /// Bytes of the request body.
     pub fn request_body(&mut self, bytes: &[u8]) {
-        let Self { request, facts, .. } = self;
+        let Self { request, facts, request_damaged, .. } = self;
+        if *request_damaged {
+            return;
+        }
         // A body that cannot be decoded leaves the model unknown, which the record says by its absence.
         let _ = request.push(bytes, &mut |plain| facts.push(plain));
+    }
+
+    /// Part of the request body was not captured. What follows cannot be placed: text of a prompt could
+    /// be taken for a field, so nothing more of it is read.
+    pub fn request_gap(&mut self) {
+        self.request_damaged = true;
     }
 
     /// The response head.
@@ -153,8 +164,7 @@ impl Call {
         let plan = provider.map_or_else(|| kit.catalogue.any_usage(), Provider::usage);
         let meter = Meter::new(plan, header("content-type"), &header);
         let named = provider.and_then(|provider| provider.request_id_header());
-        self.done.request_id =
-            text(named.into_iter().chain(REQUEST_IDS).find_map(&header));
+        self.done.request_id = text(named.into_iter().chain(REQUEST_IDS).find_map(&header));
         self.done.status = Some(u32::from(status));
         self.done.first_ns = Some(at_ns);
         self.response = Some(Response {
@@ -171,7 +181,8 @@ impl Call {
         response.push(bytes);
     }
 
-    /// Part of the response body was not captured.
+    /// Part of the response body was not captured. As for requests, nothing after it is read: the text of
+    /// an answer could be taken for its usage.
     pub fn response_gap(&mut self) {
         if let Some(response) = &mut self.response {
             response.damaged = true;
@@ -211,6 +222,9 @@ impl Call {
 impl Response {
     fn push(&mut self, bytes: &[u8]) {
         let Self { meter, body, events, damaged } = self;
+        if *damaged {
+            return;
+        }
         let result = body.push(bytes, &mut |plain| match events {
             Some(events) => events.push(plain, &mut |event| meter.sse_event(event.event, event.data)),
             None => meter.push(plain),
@@ -219,12 +233,15 @@ impl Response {
     }
 
     fn finish(mut self, truncated: bool) -> crate::usage::Usage {
+        if self.damaged {
+            return self.meter.finish(true);
+        }
         let Self { meter, body, events, .. } = &mut self;
         let ended = body.finish(&mut |plain| match events {
             Some(events) => events.push(plain, &mut |event| meter.sse_event(event.event, event.data)),
             None => meter.push(plain),
         });
-        self.meter.finish(truncated || self.damaged || ended.is_err())
+        self.meter.finish(truncated || ended.is_err())
     }
 }
 

@@ -5,7 +5,7 @@ mod exchange;
 
 use std::sync::Arc;
 
-pub use connection::{Connection, Route};
+pub use connection::{Connection, Piece, Route};
 pub use exchange::{Call, Finished};
 
 use crate::credential::{Extractor, FleetKey, Hint, Redactor};

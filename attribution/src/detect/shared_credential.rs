@@ -5,15 +5,15 @@
 //! processes of a user are told apart by their cgroup and by the tree they belong to. An owner that is
 //! not known takes part in nothing: a finding never rests on a missing fact.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use proto::v1::{Credential, Finding, ModelCall, Participant, Process, Record, record::Body};
 
 /// Name of the rule.
-pub const RULE: &str = "shared-credential";
+pub(super) const RULE: &str = "shared-credential";
 /// Credentials followed; the one used least recently makes room.
 const MAX_CREDENTIALS: usize = 4096;
-/// Identities followed for one credential; more are counted with the last.
+/// Identities followed for one credential; more are counted and not named.
 const MAX_IDENTITIES: usize = 64;
 /// Record numbers kept as evidence for one participant.
 const MAX_EVIDENCE: usize = 8;
@@ -35,13 +35,17 @@ struct Use {
     identities: BTreeMap<String, Vec<Identity>>,
     count: u64,
     reported: usize,
+    /// Its place in the order of use.
+    used: u64,
 }
 
 /// The rule's state.
 #[derive(Debug, Default)]
 pub struct SharedCredential {
     uses: HashMap<String, Use>,
-    order: VecDeque<String>,
+    /// Fingerprints by their last use.
+    order: BTreeMap<u64, String>,
+    next: u64,
     /// Credentials forgotten because the table was full.
     pub forgotten: u64,
 }
@@ -66,18 +70,18 @@ impl SharedCredential {
         let seq = record.sensor.as_ref().map_or(0, |sensor| sensor.seq);
 
         let fingerprint = credential.fingerprint.clone();
-        self.make_room(&fingerprint);
-        let used = self.uses.entry(fingerprint).or_default();
+        let used = self.used(fingerprint);
         used.credential = Credential { origin: None, carrier: String::new(), ..credential.clone() };
         used.count += 1;
         let total: usize = used.identities.values().map(Vec::len).sum();
-        let here = used.identities.entry(place).or_default();
         let lineage = lineage(process);
         let program = process.exe.clone();
-        match here.iter_mut().find(|known| related(known, &lineage, &program)) {
+        let here = used.identities.get_mut(&place);
+        let known = here.and_then(|here| here.iter_mut().find(|known| related(known, &lineage, &program)));
+        match known {
             Some(known) => known.again(record.time, seq),
             None if total < MAX_IDENTITIES => {
-                here.push(Identity {
+                used.identities.entry(place).or_default().push(Identity {
                     participant: Participant {
                         process: Some(process.clone()),
                         workload: call.workload.clone(),
@@ -95,16 +99,21 @@ impl SharedCredential {
         used.finding()
     }
 
-    fn make_room(&mut self, fingerprint: &str) {
-        if let Some(at) = self.order.iter().position(|known| known == fingerprint) {
-            self.order.remove(at);
-        } else if self.order.len() >= MAX_CREDENTIALS
-            && let Some(oldest) = self.order.pop_front()
+    /// The uses of a credential, now the one used last.
+    fn used(&mut self, fingerprint: String) -> &mut Use {
+        self.next += 1;
+        if !self.uses.contains_key(&fingerprint)
+            && self.uses.len() >= MAX_CREDENTIALS
+            && let Some((_, oldest)) = self.order.pop_first()
         {
             self.uses.remove(&oldest);
             self.forgotten += 1;
         }
-        self.order.push_back(fingerprint.to_owned());
+        let used = self.uses.entry(fingerprint.clone()).or_default();
+        self.order.remove(&used.used);
+        self.order.insert(self.next, fingerprint);
+        used.used = self.next;
+        used
     }
 }
 

@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 
 pub use names::Names;
 
-use crate::decode::client_hello::{ClientHello, client_hello};
 use crate::decode::Outcome;
+use crate::decode::client_hello::{ClientHello, client_hello};
 use crate::event::{FlowInfo, Handle, Shape};
 
 /// Flows kept; only flows that sent TLS, QUIC or HTTP, and have not been found to go elsewhere, are here.
 pub const MAX_FLOWS: usize = 16_384;
-/// Payload kept of a flow while its ClientHello or request head is not whole, bytes.
-const MAX_BUFFER: usize = 16 << 10;
+/// Payload taken of a flow, bytes; kept only while its ClientHello is not whole.
+const MAX_PAYLOAD: usize = 16 << 10;
 
 /// How a host name is known, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +87,10 @@ pub struct Flow {
     pub pre_existing: bool,
     /// An HTTP CONNECT went before: the tunnel's own end is elsewhere.
     pub tunnel: bool,
+    /// Last sign of life, nanoseconds.
+    pub last_ns: u64,
+    position: usize,
+    read: bool,
     buffer: Vec<u8>,
 }
 
@@ -105,6 +109,9 @@ impl Flow {
             credential: None,
             pre_existing: false,
             tunnel: false,
+            last_ns: 0,
+            position: 0,
+            read: false,
             buffer: Vec::new(),
         }
     }
@@ -124,23 +131,26 @@ impl Flow {
         self.hello.as_ref().and_then(|hello| hello.random.get(..16)?.try_into().ok())
     }
 
-    /// Takes a part of the first payload. `None` when it does not continue what is there, or there is
-    /// too much of it.
-    pub fn extend(&mut self, shape: Shape, offset: u32, bytes: &[u8]) -> Option<&[u8]> {
+    /// Takes a part of the first payload; false when it does not continue what came before, or there is
+    /// too much of it. Only a ClientHello is kept: a cleartext request may hold a key.
+    pub fn extend(&mut self, shape: Shape, offset: u32, bytes: &[u8]) -> bool {
         if offset == 0 {
-            self.buffer.clear();
-            self.shape = Some(shape);
+            self.done();
+            (self.shape, self.position, self.read) = (Some(shape), 0, false);
         }
-        if self.buffer.len() != offset as usize || self.buffer.len() + bytes.len() > MAX_BUFFER {
-            return None;
+        if self.position != offset as usize || bytes.len() > MAX_PAYLOAD - self.position.min(MAX_PAYLOAD) {
+            return false;
         }
-        self.buffer.extend_from_slice(bytes);
-        Some(&self.buffer)
+        self.position += bytes.len();
+        if shape == Shape::Tls && !self.read {
+            self.buffer.extend_from_slice(bytes);
+        }
+        true
     }
 
-    /// Gives the first payload back; it may hold a key, so it is wiped.
+    /// Gives the first payload back; nothing more of it is read.
     pub fn done(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.buffer);
+        self.read = true;
         self.buffer = Vec::new();
     }
 
@@ -200,6 +210,14 @@ impl FlowTable {
     /// Takes a flow out.
     pub fn remove(&mut self, cookie: u64) -> Option<Flow> {
         self.flows.remove(&cookie)
+    }
+
+    /// Cookies of the flows that fit, in order.
+    pub fn select(&self, fits: impl Fn(&Flow) -> bool) -> Vec<u64> {
+        let mut found: Vec<u64> =
+            self.flows.values().filter(|flow| fits(flow)).map(|flow| flow.info.cookie).collect();
+        found.sort_unstable();
+        found
     }
 
     /// Takes all flows out, in order of their cookies.

@@ -13,7 +13,7 @@ const GRACE_NS: u64 = 120_000_000_000;
 pub const MAX_ANCESTORS: usize = 16;
 
 /// Why a process' program is not known.
-const NOT_SEEN: &str = "started before the sensor and ended before it was looked at";
+const NOT_SEEN: &str = "its program was never told: it is older than the sensor, or the event was lost";
 const TABLE_FULL: &str = "process table full";
 
 /// What is known of one process generation.
@@ -21,6 +21,8 @@ const TABLE_FULL: &str = "process table full";
 pub struct Process {
     /// Its name.
     pub key: ProcessKey,
+    /// Its start in calendar time, nanoseconds. Set once: clock steps do not rename a process in records.
+    pub started: u64,
     /// Who made it; stays the same when it is re-parented.
     pub parent: Option<ProcessKey>,
     /// The program, `None` when unknown.
@@ -47,18 +49,21 @@ pub struct Dropped {
 #[derive(Debug, Default)]
 pub struct ProcessTable {
     processes: HashMap<ProcessKey, Process>,
-    /// /proc entries by pid, until a kernel event tells their exact start.
-    coarse: HashMap<u32, ProcessKey>,
+    /// The newest generation of each pid.
+    pids: HashMap<u32, ProcessKey>,
     /// Ended processes in order of their end.
     ended: VecDeque<(u64, ProcessKey)>,
     /// Everything counted.
     pub dropped: Dropped,
+    /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, nanoseconds.
+    pub clock_ns: i64,
 }
 
 impl Process {
     fn new(key: ProcessKey) -> Self {
         Self {
             key,
+            started: 0,
             parent: None,
             image: None,
             uid: None,
@@ -82,19 +87,25 @@ impl ProcessTable {
     }
 
     /// A process found in /proc, with its start rounded down to `tick_ns`.
-    pub fn running(&mut self, key: ProcessKey, tick_ns: u64, parent: u32, uid: u32, image: ProcessImage, cgroup: &str) {
-        if self.processes.values().any(|known| {
-            known.key.pid == key.pid && known.key.start_ns / tick_ns.max(1) == key.start_ns / tick_ns.max(1)
-        }) {
+    pub fn running(
+        &mut self,
+        key: ProcessKey,
+        tick_ns: u64,
+        parent: u32,
+        uid: u32,
+        image: ProcessImage,
+        cgroup: &str,
+    ) {
+        let tick = tick_ns.max(1);
+        if self.pids.get(&key.pid).is_some_and(|known| known.start_ns / tick >= key.start_ns / tick) {
             return; // its fork or exec was seen meanwhile
         }
         let mut process = Process::new(key);
-        process.parent = self.coarse.get(&parent).copied();
+        process.parent = self.pids.get(&parent).copied();
         process.image = Some(Arc::new(image));
         process.uid = Some(uid);
         process.cgroup = Some(cgroup.into());
         process.coarse_ns = Some(tick_ns);
-        self.coarse.insert(key.pid, key);
         self.insert(process);
     }
 
@@ -129,12 +140,7 @@ impl ProcessTable {
     /// The process ended at `time_ns`.
     pub fn exit(&mut self, key: ProcessKey, time_ns: u64) {
         self.name_exactly(key);
-        if let Some(process) = self.processes.get_mut(&key)
-            && process.ended_ns.is_none()
-        {
-            process.ended_ns = Some(time_ns);
-            self.ended.push_back((time_ns, key));
-        }
+        self.end(key, time_ns);
     }
 
     /// A process was seen to act: what the kernel says of it at that moment is the newest.
@@ -155,7 +161,28 @@ impl ProcessTable {
                 break;
             }
             self.ended.pop_front();
-            self.processes.remove(&key);
+            self.remove(key);
+        }
+    }
+
+    /// Calendar time at which a generation started, nanoseconds; the same in every record.
+    pub fn started(&self, key: ProcessKey) -> u64 {
+        self.processes.get(&key).map_or_else(|| self.wall(key), |process| process.started)
+    }
+
+    /// Whether a generation is known and has not ended.
+    pub fn is_alive(&self, key: ProcessKey) -> bool {
+        self.processes.get(&key).is_some_and(|process| process.ended_ns.is_none())
+    }
+
+    fn wall(&self, key: ProcessKey) -> u64 {
+        key.start_ns.saturating_add_signed(self.clock_ns)
+    }
+
+    fn remove(&mut self, key: ProcessKey) {
+        self.processes.remove(&key);
+        if self.pids.get(&key.pid) == Some(&key) {
+            self.pids.remove(&key.pid);
         }
     }
 
@@ -186,16 +213,18 @@ impl ProcessTable {
         if self.processes.contains_key(&key) {
             return;
         }
-        let Some(coarse) = self.coarse.get(&key.pid).copied() else { return };
+        let Some(coarse) = self.pids.get(&key.pid).copied() else { return };
         let Some(known) = self.processes.get(&coarse) else { return };
-        let tick = known.coarse_ns.unwrap_or(1).max(1);
+        let Some(tick) = known.coarse_ns else { return };
+        let tick = tick.max(1);
         if known.ended_ns.is_some() || coarse.start_ns / tick != key.start_ns / tick {
             return;
         }
         if let Some(mut process) = self.processes.remove(&coarse) {
-            self.coarse.remove(&key.pid);
             process.key = key;
+            process.started = self.wall(key);
             process.coarse_ns = None;
+            self.pids.insert(key.pid, key);
             self.processes.insert(key, process);
             for child in self.processes.values_mut().filter(|child| child.parent == Some(coarse)) {
                 child.parent = Some(key);
@@ -203,19 +232,40 @@ impl ProcessTable {
         }
     }
 
-    fn insert(&mut self, process: Process) {
-        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&process.key) {
+    fn insert(&mut self, mut process: Process) {
+        let key = process.key;
+        let known = self.processes.get(&key).map(|known| known.started);
+        if known.is_none() && self.processes.len() >= MAX_PROCESSES {
             match self.ended.pop_front() {
-                Some((_, key)) => {
-                    self.processes.remove(&key);
-                }
+                Some((_, key)) => self.remove(key),
                 None => {
                     self.dropped.evicted += 1;
                     return;
                 }
             }
         }
-        self.processes.insert(process.key, process);
+        process.started = known.unwrap_or_else(|| self.wall(key));
+        self.processes.insert(key, process);
+        // A pid is used again only after its process ended, so a lost end shows here.
+        let newest = self.pids.get(&key.pid).copied().filter(|newest| *newest != key);
+        match newest {
+            Some(newer) if newer.start_ns > key.start_ns => self.end(key, newer.start_ns),
+            older => {
+                if let Some(older) = older {
+                    self.end(older, key.start_ns);
+                }
+                self.pids.insert(key.pid, key);
+            }
+        }
+    }
+
+    fn end(&mut self, key: ProcessKey, time_ns: u64) {
+        if let Some(process) = self.processes.get_mut(&key)
+            && process.ended_ns.is_none()
+        {
+            process.ended_ns = Some(time_ns);
+            self.ended.push_back((time_ns, key));
+        }
     }
 }
 

@@ -6,7 +6,12 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 pub(super) const MAX_CGROUPS: usize = 65_536;
 /// Processes of which the TLS library is remembered.
 pub(super) const MAX_LIBRARIES: usize = 16_384;
-/// A connection without reads and writes for this long is given up, nanoseconds.
+/// Connections remembered as going elsewhere, so that what is still on its way of them is not read.
+pub(super) const MAX_ELSEWHERE: usize = 4096;
+/// How often the tables are searched for what is over, nanoseconds.
+pub(super) const SWEEP_NS: u64 = 10_000_000_000;
+/// A connection without reads and writes for this long is given up, and a flow of an ended process,
+/// nanoseconds.
 pub(super) const IDLE_NS: u64 = 900_000_000_000;
 
 /// Totals and fill of the tables.

@@ -28,7 +28,7 @@ impl Attribution {
             .or_else(|| self.cgroups.get(&task.cgroup_id).cloned());
         v1::Process {
             pid: task.process.pid,
-            start_time: self.wall(task.process.start_ns),
+            start_time: self.processes.started(task.process),
             exe: image.as_ref().map(|image| image.exe.clone()).unwrap_or_default(),
             comm: image.as_ref().map_or_else(|| task.comm.clone(), |image| image.comm.clone()),
             args: image.as_ref().map(|image| image.args.clone()).unwrap_or_default(),
@@ -48,7 +48,7 @@ impl Attribution {
             .ancestors(process)
             .map(|ancestor| v1::Ancestor {
                 pid: ancestor.key.pid,
-                start_time: self.wall(ancestor.key.start_ns),
+                start_time: ancestor.started,
                 exe: ancestor.image.as_ref().map(|image| image.exe.clone()).unwrap_or_default(),
             })
             .collect()

@@ -1,1 +1,8 @@
+//! Whole stories: kernel events in, records out.
 
+mod calls;
+mod hosts;
+mod limits;
+mod owners;
+mod properties;
+mod script;

@@ -47,6 +47,9 @@ const LIBRARY_DIRECTORIES: [&str; 8] = [
     "usr/local/lib",
 ];
 
+/// Where executables for every user are.
+const EXECUTABLE_DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/bin"];
+
 /// Why probing a file failed or is limited, for coverage.
 pub const REASON_NO_LIBRARY: &str = "no TLS library with known functions in the process";
 
@@ -117,6 +120,7 @@ impl Policy {
     /// Probes the host's libraries and whatever running processes have mapped.
     pub fn start(&mut self, ebpf: &mut Ebpf, now_ns: u64) {
         self.look_in_root(ebpf, Path::new("/"), now_ns);
+        self.look_for_known(ebpf, now_ns);
         let Ok(processes) = procfs::process::all_processes() else { return };
         for process in processes.flatten() {
             self.look_at(ebpf, process.pid().unsigned_abs(), now_ns);
@@ -297,6 +301,19 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// Looks at the host's executables that are known to call models, so that even their first process
+    /// finds its probes in place.
+    fn look_for_known(&mut self, ebpf: &mut Ebpf, now_ns: u64) {
+        for directory in EXECUTABLE_DIRECTORIES {
+            let Ok(entries) = std::fs::read_dir(directory) else { continue };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if self.known.iter().any(|known| known.fits(&path.to_string_lossy())) {
+                    self.add(ebpf, &path, now_ns);
+                }
+            }
+        }
     }
 
     /// Looks for libssl in the library folders below a root directory that was not seen before.

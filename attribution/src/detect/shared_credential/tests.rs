@@ -31,7 +31,8 @@ fn record(seq: u64, call: &Call) -> Record {
             .collect(),
         ..Default::default()
     };
-    let credential = Credential { fingerprint: call.key.into(), provider: "openai".into(), ..Default::default() };
+    let credential =
+        Credential { fingerprint: call.key.into(), provider: "openai".into(), ..Default::default() };
     let call = ModelCall {
         process: Some(process),
         workload: Some(workload),
@@ -137,4 +138,39 @@ fn memory_is_bounded() {
         rule.record(&call);
     }
     assert_eq!((rule.len(), rule.forgotten), (MAX_CREDENTIALS, 3));
+}
+
+#[test]
+fn the_credential_used_least_recently_makes_room() {
+    let named = |seq: u64, index: usize| {
+        let mut call = record(seq, &BASE);
+        if let Some(Body::ModelCall(call)) = &mut call.body {
+            call.credential.as_mut().unwrap().fingerprint = format!("kw1-{index}");
+        }
+        call
+    };
+    let mut rule = SharedCredential::default();
+    for index in 0..MAX_CREDENTIALS {
+        rule.record(&named(index as u64, index));
+    }
+    rule.record(&named(9000, 0));
+    rule.record(&named(9001, MAX_CREDENTIALS));
+    assert!(rule.uses.contains_key("kw1-0") && !rule.uses.contains_key("kw1-1"));
+    assert_eq!(rule.order.len(), MAX_CREDENTIALS);
+}
+
+#[test]
+fn places_of_one_credential_are_bounded() {
+    let mut rule = SharedCredential::default();
+    let mut findings = 0;
+    for index in 0..3 * MAX_IDENTITIES as u64 {
+        let mut call = record(index, &BASE);
+        if let Some(Body::ModelCall(call)) = &mut call.body {
+            call.process.as_mut().unwrap().cgroup = format!("/{index}");
+        }
+        findings += usize::from(rule.record(&call).is_some());
+    }
+    assert_eq!(rule.uses["kw1-a"].identities.len(), MAX_IDENTITIES);
+    assert_eq!(findings, MAX_IDENTITIES - 1);
+    assert_eq!(rule.uses["kw1-a"].count, 3 * MAX_IDENTITIES as u64);
 }

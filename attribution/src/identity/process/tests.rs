@@ -92,3 +92,32 @@ fn the_table_is_bounded_and_counts_what_it_refuses() {
     table.fork(key(0, 0), key(900_000, 1));
     assert!(table.get(key(900_000, 1)).is_some());
 }
+
+#[test]
+fn a_lost_exit_shows_when_the_pid_is_used_again() {
+    let mut table = ProcessTable::default();
+    table.exec(&task(key(10, 100)), key(1, 0), image("/bin/old"));
+    table.fork(key(9, 9), key(10, 500));
+    assert!(!table.is_alive(key(10, 100)) && table.is_alive(key(10, 500)));
+    table.expire(500 + GRACE_NS);
+    assert!(table.get(key(10, 100)).is_none());
+    assert!(table.get(key(10, 500)).is_some());
+}
+
+#[test]
+fn a_late_event_of_an_older_generation_does_not_end_the_newer() {
+    let mut table = ProcessTable::default();
+    table.fork(key(9, 9), key(10, 500));
+    table.exec(&task(key(10, 100)), key(1, 0), image("/bin/old"));
+    assert!(table.is_alive(key(10, 500)) && !table.is_alive(key(10, 100)));
+}
+
+#[test]
+fn a_clock_step_does_not_rename_a_process() {
+    let mut table = ProcessTable { clock_ns: 1000, ..Default::default() };
+    table.fork(key(9, 9), key(10, 500));
+    table.clock_ns = 5000;
+    table.exec(&task(key(10, 500)), key(9, 9), image("/bin/tool"));
+    assert_eq!(table.started(key(10, 500)), 1500);
+    assert_eq!(table.started(key(11, 500)), 5500);
+}

@@ -78,7 +78,6 @@ pub(super) fn point(point: Point) -> String {
     match point {
         Point::RawTracepoint(name) => format!("raw_tp {name}"),
         Point::CgroupSockAddr => "cgroup sock_addr".to_owned(),
-        Point::SockOps => "cgroup sock_ops".to_owned(),
         Point::Egress => "cgroup_skb egress".to_owned(),
         Point::Ingress => "cgroup_skb ingress".to_owned(),
         Point::Uprobe => "uprobe".to_owned(),

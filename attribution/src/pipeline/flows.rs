@@ -1,0 +1,228 @@
+//! Flows: where they go, by their first payload and by DNS.
+
+use super::{Attribution, MAX_CONNECTIONS, Name, Output};
+use crate::call::{Connection, Piece, Route};
+use crate::decode::{Outcome, dns, http1};
+use crate::endpoint::HostMatch;
+use crate::event::{Direction, FlowInfo, Handle, Plaintext, ProcessKey, Protocol, Shape};
+use crate::flow::{Flow, Host, HostEvidence, Verdict};
+
+/// Why a call of a cleartext connection has no end.
+const HEAD_ONLY: &str = "only the request head of cleartext is read";
+
+impl Attribution {
+    pub(super) fn dns(&mut self, cgroup_id: u64, process: Option<ProcessKey>, message: &[u8]) {
+        let Outcome::Match(answer) = dns::answer(message) else {
+            self.counts.malformed += 1;
+            return;
+        };
+        let model = self.kit.catalogue.is_model_host(&answer.question);
+        for (address, ttl_s) in &answer.addresses {
+            self.names.learn(cgroup_id, *address, &answer.question, *ttl_s, self.now_ns);
+            if model {
+                self.out.push(Output::ModelAddress(*address));
+            }
+        }
+        if let (true, Some(process)) = (model, process) {
+            self.out.push(Output::Caller(process));
+        }
+    }
+
+    /// Takes a part of the first payload of a flow.
+    pub(super) fn payload(&mut self, info: &FlowInfo, shape: Shape, offset: u32, bytes: Plaintext) {
+        self.processes.seen(&info.task);
+        match self.flows.get(info.cookie) {
+            // The rest of what was found to go elsewhere.
+            None if offset > 0 => return,
+            // The socket connected again, and the end of its first flow was not told.
+            Some(known) if known.info.opened_ns != info.opened_ns => {
+                self.end_connection(Name::Cleartext(info.cookie), HEAD_ONLY);
+                if let Some(flow) = self.flows.remove(info.cookie) {
+                    self.flow_record(flow, None);
+                }
+            }
+            _ => {}
+        }
+        let now_ns = self.now_ns;
+        let Some(flow) = self.flows.get_or_add(info) else { return };
+        flow.last_ns = now_ns;
+        if !flow.extend(shape, offset, &bytes) {
+            self.counts.out_of_order += 1;
+            flow.done();
+            return;
+        }
+        match shape {
+            Shape::Tls => self.hello(info),
+            Shape::Http => self.cleartext(info, &bytes),
+            Shape::Quic | Shape::Other => {
+                self.route(info, None);
+            }
+        }
+    }
+
+    /// Reads the ClientHello once it is whole.
+    fn hello(&mut self, info: &FlowInfo) {
+        let Some(flow) = self.flows.get_mut(info.cookie) else { return };
+        match flow.read_hello() {
+            Outcome::Incomplete => {}
+            Outcome::NoMatch => {
+                flow.done();
+                self.counts.malformed += 1;
+                self.route(info, None);
+            }
+            Outcome::Match(hello) => {
+                flow.done();
+                let name = hello.server_name.clone();
+                flow.hello = Some(hello);
+                self.route(info, name.map(|name| Host { name, evidence: HostEvidence::Sni }));
+            }
+        }
+    }
+
+    /// Decides where a flow goes, by its own name, the cgroup's DNS answers, or the configuration.
+    fn route(&mut self, info: &FlowInfo, named: Option<Host>) {
+        let Some(flow) = self.flows.get(info.cookie) else { return };
+        // Behind a proxy the address says nothing of where a connection ends.
+        let direct = !flow.tunnel;
+        let may_tell = flow.hello.is_some();
+        let catalogue = &self.kit.catalogue;
+        let host = named.or_else(|| {
+            let name = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns)?;
+            direct.then(|| Host { name: name.to_owned(), evidence: HostEvidence::Dns })
+        });
+        let configured =
+            catalogue.address(info.remote).filter(|_| direct).map(|provider| provider.name().to_owned());
+        let provider = host.as_ref().and_then(|host| match catalogue.host(&host.name) {
+            HostMatch::Provider(provider) | HostMatch::NeedsPath(provider) => {
+                Some(provider.name().to_owned())
+            }
+            HostMatch::Unknown => None,
+        });
+        let by_name = host.as_ref().map(|host| (catalogue.is_model_host(&host.name), host.evidence));
+        let verdict = match by_name {
+            _ if configured.is_some() => Verdict::Model,
+            Some((true, _)) => Verdict::Model,
+            Some((false, HostEvidence::Sni)) => Verdict::Other,
+            // No name of its own: the first request will tell, and knows better than DNS.
+            _ if may_tell => Verdict::Pending,
+            _ => Verdict::Other,
+        };
+        let Some(flow) = self.flows.get_mut(info.cookie) else { return };
+        flow.verdict = verdict;
+        flow.host = match host {
+            None if configured.is_some() => {
+                Some(Host { name: String::new(), evidence: HostEvidence::Configured })
+            }
+            host => host,
+        };
+        flow.provider = provider.or(configured);
+        let connection = flow.connection();
+        match verdict {
+            Verdict::Model => {
+                if let Some(connection) = connection {
+                    self.out.push(Output::Verdict { connection, model: true });
+                }
+                self.called(info.task.process);
+                // Of a datagram flow neither plaintext nor an end will be told.
+                if info.protocol == Protocol::Udp
+                    && let Some(flow) = self.flows.remove(info.cookie)
+                {
+                    self.flow_record(flow, None);
+                }
+            }
+            Verdict::Other => {
+                if let Some(connection) = connection {
+                    self.goes_elsewhere(connection);
+                }
+                self.flows.remove(info.cookie);
+            }
+            Verdict::Pending => {}
+        }
+    }
+
+    /// Reads the request head of a cleartext flow; its response is not seen.
+    fn cleartext(&mut self, info: &FlowInfo, bytes: &[u8]) {
+        let name = Name::Cleartext(info.cookie);
+        if self.connections.get(name).is_none() {
+            if self.flows.get(info.cookie).is_some_and(|flow| flow.tunnel) {
+                return;
+            }
+            if http1::looks_like_request(bytes) == Outcome::NoMatch {
+                self.flows.remove(info.cookie);
+                return;
+            }
+            if self.connections.len() >= MAX_CONNECTIONS {
+                self.counts.connections_refused += 1;
+                return;
+            }
+            let host = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns);
+            let host = host.map(|name| Host { name: name.to_owned(), evidence: HostEvidence::Dns });
+            let route = Route { host, remote: Some(info.remote) };
+            self.connections.insert(name, Connection::new(info.task.process, info.cookie, "", route));
+        }
+        let kit = self.kit.clone();
+        let Some(known) = self.connections.get_mut(name) else { return };
+        let total = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let task = &info.task;
+        let piece =
+            Piece { task, direction: Direction::Write, offset: 0, total, bytes, time_ns: self.now_ns };
+        let mut finished = Vec::new();
+        known.data(&kit, piece, &mut finished);
+        let (requests, tunnel, told) = (known.requests, known.tunnel, known.told.clone());
+        match requests {
+            Some(true) => {
+                let mut first = false;
+                if let Some(flow) = self.flows.get_mut(info.cookie) {
+                    first = flow.verdict != Verdict::Model;
+                    flow.verdict = Verdict::Model;
+                    if let Some((host, provider)) = told {
+                        (flow.host, flow.provider) = (Some(host), Some(provider));
+                    }
+                }
+                if first {
+                    self.called(info.task.process);
+                }
+            }
+            Some(false) => {
+                self.connections.remove(name);
+                match self.flows.get_mut(info.cookie) {
+                    // A tunnel may still show a ClientHello.
+                    Some(flow) if tunnel => flow.tunnel = true,
+                    _ => {
+                        self.flows.remove(info.cookie);
+                    }
+                }
+            }
+            None => {}
+        }
+        // Without responses a call ends before its flow only when there are too many.
+        for call in finished {
+            self.call_record(name, info.cookie, "", call);
+        }
+    }
+
+    pub(super) fn closed(&mut self, info: &FlowInfo, connection: Option<Handle>, sent: u64, received: u64) {
+        self.end_connection(Name::Cleartext(info.cookie), HEAD_ONLY);
+        if let Some(connection) = connection {
+            self.close_connection(Name::Random(connection));
+            self.out.push(Output::Ended(connection));
+        }
+        if let Some(mut flow) = self.flows.remove(info.cookie) {
+            if flow.info.local.is_none() {
+                flow.info.local = info.local;
+            }
+            self.flow_record(flow, Some((sent, received)));
+        }
+    }
+
+    /// The record of a flow that is over, if it goes to a model endpoint.
+    pub(super) fn flow_record(&mut self, flow: Flow, bytes: Option<(u64, u64)>) {
+        if flow.verdict != Verdict::Model {
+            return;
+        }
+        self.counts.flows_model += 1;
+        self.counts.flows_plaintext += u64::from(flow.plaintext);
+        let body = self.flow_body(flow, bytes);
+        self.emit(self.now_ns, proto::v1::record::Body::Flow(Box::new(body)));
+    }
+}
