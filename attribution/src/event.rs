@@ -251,10 +251,9 @@ pub enum Event {
         cookie: u64,
         /// Direction.
         direction: Direction,
-        /// Bytes of the call that precede this part.
-        offset: u32,
-        /// Bytes of the call in all.
-        total: u32,
+        /// Bytes of this direction that the client side moved before this part. A jump is what was lost
+        /// or not copied.
+        position: u64,
         /// Plaintext.
         bytes: Plaintext,
     },

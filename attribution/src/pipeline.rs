@@ -7,6 +7,7 @@ use proto::v1::{self, Record, record::Body};
 
 use crate::call::{Finished, Piece, Toolkit};
 use crate::detect::SharedCredential;
+use crate::endpoint::Catalogue;
 use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
 use crate::flow::{FlowTable, Names};
 use crate::identity::{arguments, cgroup, process::ProcessTable};
@@ -122,8 +123,9 @@ impl Attribution {
             }
             Event::Cgroup { id, path } => self.cgroups.insert(id, path),
             Event::Existing { flow } => {
-                if let Some(flow) = self.flows.get_or_add(&flow) {
-                    flow.pre_existing = true;
+                if let Some(known) = self.flows.get_or_add(&flow) {
+                    known.pre_existing = true;
+                    self.route(&flow, None);
                 }
             }
             Event::Connect { time_ns, flow } => {
@@ -142,14 +144,19 @@ impl Attribution {
                 self.at(time_ns);
                 self.dns(cgroup_id, process, &message);
             }
-            Event::Tls { time_ns, task, connection, by_random, cookie, direction, offset, total, bytes } => {
+            Event::Tls { time_ns, task, connection, by_random, cookie, direction, position, bytes } => {
                 self.at(time_ns);
-                let piece = Piece { task: &task, direction, offset, total, bytes: &bytes, time_ns };
+                let piece = Piece { task: &task, direction, position, bytes: &bytes, time_ns };
                 self.plaintext(connection, by_random, cookie, piece);
             }
             Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
             Event::Tick { time_ns } => self.tick(time_ns),
         }
+    }
+
+    /// The providers it knows.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.kit.catalogue.clone()
     }
 
     /// What the events so far led to, in order; handed out once.

@@ -6,7 +6,7 @@ use crate::{Header, Task, layout};
 pub const MAX_CHUNK: usize = 16384;
 /// Event payload sizes, smallest that fits is used, bytes.
 pub const SIZES: [usize; 4] = [256, 1024, 4096, MAX_CHUNK];
-/// Events for one read or write; the rest of a larger one is reported as a gap.
+/// Events for one read or write; the rest of a larger one is a jump in the position.
 pub const MAX_CHUNKS: u32 = 16;
 /// Files whose TLS functions can be probed at one time.
 pub const MAX_TARGETS: u32 = 1024;
@@ -58,6 +58,8 @@ layout! {
         pub tgid: u32,
         /// Padding.
         pub pad: u32,
+        /// Plaintext bytes the client side has moved so far, by [`direction`].
+        pub moved: [u64; 2],
     }
 
     /// Where the client random lies in a library's TLS object.
@@ -114,12 +116,11 @@ layout! {
         pub direction: u32,
         /// Index of the probed file.
         pub target: u32,
-        /// Bytes the call moved in all.
-        pub total: u32,
-        /// Position of this part in the call, bytes.
-        pub offset: u32,
         /// Padding.
         pub pad: u32,
+        /// Plaintext bytes of this direction that the client side moved before this part. A jump shows
+        /// what was lost or not copied.
+        pub position: u64,
     }
 }
 

@@ -15,8 +15,8 @@ use thiserror::Error;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    bpf::{LoadError, Loaded, Prober, Reader, Tables, cgroup_root},
-    identity::{cgroup::Cgroups, executable::Executables, running},
+    bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
+    identity::{cgroup::Cgroups, executable::Executables, running, sockets},
     config::KnownExecutable,
     sink::Sink,
     source,
@@ -59,7 +59,7 @@ pub enum SensorError {
     Load(#[from] LoadError),
     /// A kernel table cannot be used.
     #[error("kernel table: {0}")]
-    Table(#[from] aya::maps::MapError),
+    Table(#[from] MapError),
     /// A record cannot be written.
     #[error("cannot write records: {0}")]
     Sink(#[source] io::Error),
@@ -126,6 +126,7 @@ impl Sensor {
         for event in running::scan() {
             sensor.attribution.event(event);
         }
+        sensor.take_over();
         if let Some(policy) = &mut sensor.policy {
             policy.start(&mut sensor.loaded.ebpf, boot_ns());
         }
@@ -167,6 +168,17 @@ impl Sensor {
         ended.and(last)
     }
 
+    /// Follows the sockets that were open before.
+    fn take_over(&mut self) {
+        let catalogue = self.attribution.catalogue();
+        for flow in sockets::scan(|remote| catalogue.address(remote).is_some()) {
+            if let Err(error) = self.tables.follow(&flow) {
+                tracing::debug!(%error, cookie = flow.cookie, "the end of an open socket will not be seen");
+            }
+            self.attribution.event(Event::Existing { flow });
+        }
+    }
+
     fn tell_clock(&mut self) {
         let (real, boot) = (clock_ns(ClockId::CLOCK_REALTIME), boot_ns());
         let offset_ns = i64::try_from(i128::from(real) - i128::from(boot)).unwrap_or_default();
@@ -175,6 +187,7 @@ impl Sensor {
 
     fn tick(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         let now_ns = boot_ns();
+        self.loaded.flush_log();
         if let Some(policy) = &mut self.policy {
             policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
         }
@@ -262,13 +275,7 @@ impl Sensor {
                         self.tables.set_verdict(connection, verdict)?;
                     }
                     Output::Ended(connection) => self.tables.forget(connection),
-                    Output::ModelAddress(address) => {
-                        let ip = match address {
-                            std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-                            std::net::IpAddr::V6(v6) => v6,
-                        };
-                        self.tables.add_model_address(ip.octets())?;
-                    }
+                    Output::ModelAddress(address) => self.tables.add_model_address(address)?,
                     Output::Caller(process) => self.caller(process),
                     Output::Learned(file) => {
                         if let Some(policy) = &mut self.policy {

@@ -11,6 +11,8 @@ use crate::flow::{Host, HostEvidence};
 const MAX_CALLS: usize = 64;
 /// Requests without a call on a host that also serves models, after which the connection is given up.
 const MAX_STRANGE: u32 = 32;
+/// Why calls have no end when what follows cannot be placed.
+const REPOSITIONED: &str = "the place of what followed on its connection is not known";
 
 /// What is known of where a connection goes before its first request is read.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +30,8 @@ pub struct Piece<'a> {
     pub task: &'a Task,
     /// Direction.
     pub direction: Direction,
-    /// Bytes of the call before this part.
-    pub offset: u32,
-    /// Bytes of the call in all.
-    pub total: u32,
+    /// Bytes of this direction before this part.
+    pub position: u64,
     /// Plaintext.
     pub bytes: &'a [u8],
     /// When, nanoseconds.
@@ -61,7 +61,8 @@ pub struct Connection {
     strange: u32,
     /// Requests without an answer.
     waiting: u32,
-    expected: [u32; 2],
+    /// Position of the next byte of writes and reads; unknown before the first.
+    next: [Option<u64>; 2],
 }
 
 impl Connection {
@@ -80,7 +81,7 @@ impl Connection {
             calls: Vec::new(),
             strange: 0,
             waiting: 0,
-            expected: [0; 2],
+            next: [None; 2],
         }
     }
 
@@ -89,41 +90,51 @@ impl Connection {
         self.waiting > 0
     }
 
-    /// Takes a part of a read or write. Parts that were lost or never copied become gaps.
+    /// Takes a part of a read or write. What its position shows to be missing before it becomes a gap.
     pub fn data(&mut self, kit: &Toolkit, piece: Piece<'_>, out: &mut Vec<Finished>) {
-        let Piece { direction, offset, total, bytes, .. } = piece;
-        self.last_ns = piece.time_ns;
-        let side = usize::from(direction == Direction::Read);
-        let mut left = self.expected.get(side).copied().unwrap_or(0);
-        if offset == 0 || left == 0 {
-            // A new call; the rest of the one before was over the copy limit.
-            self.gap(kit, piece, left, out);
-            left = total;
-        }
-        let missing = offset.saturating_sub(total.saturating_sub(left));
-        self.gap(kit, piece, missing, out);
-        if let Some(expected) = self.expected.get_mut(side) {
-            let taken = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            *expected = total.saturating_sub(offset).saturating_sub(taken);
+        let Piece { direction, position, bytes, time_ns, .. } = piece;
+        self.last_ns = time_ns;
+        let missing = self.place(piece, out);
+        let end = position.saturating_add(bytes.len() as u64);
+        match direction {
+            Direction::Write => self.next[0] = Some(end),
+            Direction::Read => self.next[1] = Some(end),
         }
         let (exchanges, mut reading) = self.reading(kit, piece.task, out);
         let mut sink = |event: Event<'_>| reading.event(event);
         match direction {
-            Direction::Write => exchanges.request_bytes(bytes, piece.time_ns, &mut sink),
-            Direction::Read => exchanges.response_bytes(bytes, piece.time_ns, &mut sink),
+            Direction::Write => {
+                exchanges.request_gap(missing, time_ns, &mut sink);
+                exchanges.request_bytes(bytes, time_ns, &mut sink);
+            }
+            Direction::Read => {
+                exchanges.response_gap(missing, time_ns, &mut sink);
+                exchanges.response_bytes(bytes, time_ns, &mut sink);
+            }
         }
     }
 
-    fn gap(&mut self, kit: &Toolkit, piece: Piece<'_>, missing: u32, out: &mut Vec<Finished>) {
-        if missing == 0 {
-            return;
+    /// How many bytes are missing before a piece. When that cannot be told, what was read so far must not
+    /// touch what comes: open calls end and reading starts anew.
+    fn place(&mut self, piece: Piece<'_>, out: &mut Vec<Finished>) -> u64 {
+        // Both directions are counted from the first request of a client.
+        let start = if piece.position == 0 { [Some(0); 2] } else { [None; 2] };
+        if self.next == [None; 2] {
+            self.next = start;
         }
-        let (exchanges, mut reading) = self.reading(kit, piece.task, out);
-        let mut sink = |event: Event<'_>| reading.event(event);
-        match piece.direction {
-            Direction::Write => exchanges.request_gap(u64::from(missing), piece.time_ns, &mut sink),
-            Direction::Read => exchanges.response_gap(u64::from(missing), piece.time_ns, &mut sink),
-        }
+        let missing = match (piece.direction, self.next) {
+            (Direction::Write, [Some(next), _]) | (Direction::Read, [_, Some(next)]) => {
+                piece.position.checked_sub(next)
+            }
+            // Which of several requests the first bytes answer is not known.
+            (Direction::Read, _) if self.waiting > 1 => None,
+            _ => Some(0),
+        };
+        missing.unwrap_or_else(|| {
+            self.abandon(piece.time_ns, REPOSITIONED, out);
+            (self.exchanges, self.waiting, self.next) = (Exchanges::new(), 0, start);
+            0
+        })
     }
 
     fn reading<'a>(

@@ -27,6 +27,8 @@ pub struct Call {
     request: content::Decoder,
     request_damaged: bool,
     provider: String,
+    /// The path or the response shows a stream.
+    streams: bool,
     response: Option<Response>,
 }
 
@@ -56,7 +58,7 @@ pub struct Finished {
     pub model_served: String,
     /// HTTP status.
     pub status: Option<u32>,
-    /// Whether a stream was asked for.
+    /// Whether a stream was asked for, by the body, else by the path or as the response shows.
     pub stream: Option<bool>,
     /// Tokens.
     pub tokens: Option<Tokens>,
@@ -111,6 +113,7 @@ impl Call {
             request: content::Decoder::new(header("content-encoding").unwrap_or_default()),
             request_damaged: false,
             provider: provider.id().to_owned(),
+            streams: operation.as_ref().is_some_and(|known| streams(known, target)),
             response: None,
             done: Finished {
                 task: task.clone(),
@@ -167,6 +170,7 @@ impl Call {
         self.done.request_id = text(named.into_iter().chain(REQUEST_IDS).find_map(&header));
         self.done.status = Some(u32::from(status));
         self.done.first_ns = Some(at_ns);
+        self.streams |= header("content-type").is_some_and(is_event_stream);
         self.response = Some(Response {
             events: meter.takes_events().then(sse::Decoder::new),
             meter,
@@ -195,7 +199,7 @@ impl Call {
         let facts = self.facts.facts(in_path);
         let done = &mut self.done;
         done.model_requested = facts.model.unwrap_or_default();
-        done.stream = facts.stream;
+        done.stream = facts.stream.or(self.streams.then_some(true));
         done.session_id = facts.session_id.unwrap_or_default();
         done.incomplete = incomplete.unwrap_or_default().to_owned();
         done.ended_ns = incomplete.is_none().then_some(ended_ns);
@@ -257,6 +261,25 @@ fn credential(found: &Found, provider: &Provider) -> Credential {
         evidence: "wire".into(),
         origin: None,
     }
+}
+
+/// Whether the path of a model call names its streaming form: `:streamGenerateContent` (Gemini),
+/// `/converse-stream` (Bedrock), `/chat_stream` (watsonx).
+fn streams(operation: &OperationMatch, target: &str) -> bool {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    // A model that stands last may be called anything.
+    let is_model = operation.model.as_ref().is_some_and(|model| model.ends_with(last));
+    let verb = last.rsplit_once(':').is_some_and(|(_, verb)| verb.starts_with("stream"));
+    operation.model_call && !is_model && (verb || last.ends_with("-stream") || last.ends_with("_stream"))
+}
+
+/// Server-sent events (HTML, section 9.2.5) and AWS event stream messages.
+fn is_event_stream(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    ["text/event-stream", "application/vnd.amazon.eventstream"]
+        .iter()
+        .any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 /// A header value fit for a record: bounded, without control characters.

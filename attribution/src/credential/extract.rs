@@ -16,7 +16,8 @@ pub const MAX_SECRET_BYTES: usize = 8192;
 /// Most credentials of one request.
 pub const MAX_CREDENTIALS: usize = 4;
 
-/// Headers in which a credential of a well-known shape counts on any host.
+/// Headers in which a credential of a well-known shape counts on any host, and any other at a provider of
+/// which no carrier is known.
 const WELL_KNOWN: [(&str, Scheme); 4] = [
     ("authorization", Scheme::Bearer),
     ("x-api-key", Scheme::Raw),
@@ -84,10 +85,15 @@ impl Extractor {
                 add(Some(found));
             }
         }
+        let any_shape = provider.is_some_and(|provider| provider.entry.carriers.is_empty());
         // What goes on to other providers through a gateway, and keys sent to the wrong place.
         for (name, scheme) in WELL_KNOWN {
-            let secret = header(name).and_then(|value| take(value, scheme));
-            add(secret.and_then(|secret| self.well_known(&secret, provider, format!("header:{name}"))));
+            let Some(secret) = header(name).and_then(|value| take(value, scheme)) else { continue };
+            let carrier = format!("header:{name}");
+            add(match any_shape {
+                true => Some(self.found(&secret, provider, carrier)),
+                false => self.well_known(&secret, provider, carrier),
+            });
         }
         out
     }

@@ -190,6 +190,29 @@ fn keys_of_no_known_shape_are_fingerprinted_at_known_providers_only() {
 }
 
 #[test]
+fn at_a_provider_without_carriers_any_key_in_a_well_known_header_counts() {
+    let added = "[[provider]]\nid = \"in_house\"\naddresses = [\"192.0.2.1:8000\"]\n";
+    let catalogue = Catalogue::with_additions(added).unwrap();
+    let extractor = Extractor::new(key(1), &catalogue, Hint::Full);
+    // Like a key of OpenAI, but without its marker.
+    let secret = format!("sk-proj-{}", body(48));
+    let bearer = format!("Bearer {secret}");
+    for (name, value) in [("authorization", &bearer), ("x-api-key", &secret), ("api-key", &secret)] {
+        let header = |wanted: &str| (wanted == name).then_some(value.as_str());
+        let found = extractor.extract(catalogue.provider("in_house"), "/", header);
+        assert_eq!(found.len(), 1, "{name}");
+        assert_eq!(
+            (&found[0].fingerprint, found[0].carrier.clone()),
+            (&print(&secret), format!("header:{name}"))
+        );
+        assert_eq!(found[0].presented_to, "in_house");
+        assert_eq!(extractor.extract(None, "/", header), []);
+    }
+    let basic = |name: &str| (name == "authorization").then_some("Basic dXNlcjpwYXNz");
+    assert_eq!(extractor.extract(catalogue.provider("in_house"), "/", basic), []);
+}
+
+#[test]
 fn a_gateway_request_can_carry_two_credentials() {
     let (own, inner) =
         (format!("cfut_{}", body(48).replace('_', "a")), format!("sk-ant-api03-{}AA", body(93)));

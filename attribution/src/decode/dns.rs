@@ -31,7 +31,7 @@ pub struct Answer {
     /// The name asked for, in lower case without the trailing dot.
     pub question: String,
     /// Addresses of that name or of the names it is an alias for, each with the seconds it may be kept: the
-    /// smallest TTL on the way to it. At most 128; empty when the response has none.
+    /// smallest TTL on the way to it. At most 128; empty when the response has none or tells of a failure.
     pub addresses: Vec<(IpAddr, u32)>,
     /// The response was cut to fit and there may be more addresses (RFC 1035 section 4.1.1, bit TC).
     pub truncated: bool,
@@ -69,8 +69,8 @@ impl From<DecodeError> for Stop {
 
 /// Reads one DNS message as it stands in a UDP datagram (over TCP: without the two length bytes).
 ///
-/// Only a successful response (RFC 1035 section 4.1.1) to one question of class IN is a match. Records are
-/// taken only when their owner is the name asked for, or is reached from it by CNAME records of the same
+/// Only a response (RFC 1035 section 4.1.1) to one question of class IN is a match; one with an error code,
+/// such as for a name that does not exist, gives no addresses. Records are taken only when their owner is the name asked for, or is reached from it by CNAME records of the same
 /// message (RFC 1034 section 3.6.2); whatever else a server adds is ignored. Reading ends with the answer
 /// section.
 pub fn answer(bytes: &[u8]) -> Outcome<Answer> {
@@ -94,7 +94,6 @@ fn read(bytes: &[u8]) -> Result<Answer, Stop> {
     let count = usize::from(counts.answers);
     if metadata.message_type != MessageType::Response
         || metadata.op_code != OpCode::Query
-        || metadata.response_code != ResponseCode::NoError
         || counts.queries != 1
         || count > RECORD_LIMIT
     {
@@ -106,7 +105,10 @@ fn read(bytes: &[u8]) -> Result<Answer, Stop> {
     }
     let question = host_name(query.name.to_ascii().as_bytes()).ok_or(Stop::Foreign)?;
     let records = (0..count).map(|_| read_record(&mut decoder)).collect::<Result<Vec<_>, _>>()?;
-    let addresses = follow(query.name, &records);
+    let addresses = match metadata.response_code {
+        ResponseCode::NoError => follow(query.name, &records),
+        _ => Vec::new(),
+    };
     Ok(Answer { question, addresses, truncated: metadata.truncation })
 }
 

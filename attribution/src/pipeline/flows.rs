@@ -53,7 +53,7 @@ impl Attribution {
         }
         match shape {
             Shape::Tls => self.hello(info),
-            Shape::Http => self.cleartext(info, &bytes),
+            Shape::Http => self.cleartext(info, offset, &bytes),
             Shape::Quic | Shape::Other => {
                 self.route(info, None);
             }
@@ -80,11 +80,11 @@ impl Attribution {
     }
 
     /// Decides where a flow goes, by its own name, the cgroup's DNS answers, or the configuration.
-    fn route(&mut self, info: &FlowInfo, named: Option<Host>) {
+    pub(super) fn route(&mut self, info: &FlowInfo, named: Option<Host>) {
         let Some(flow) = self.flows.get(info.cookie) else { return };
         // Behind a proxy the address says nothing of where a connection ends.
         let direct = !flow.tunnel;
-        let may_tell = flow.hello.is_some();
+        let may_tell = flow.hello.is_some() || flow.pre_existing;
         let catalogue = &self.kit.catalogue;
         let host = named.or_else(|| {
             let name = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns)?;
@@ -141,7 +141,7 @@ impl Attribution {
     }
 
     /// Reads the request head of a cleartext flow; its response is not seen.
-    fn cleartext(&mut self, info: &FlowInfo, bytes: &[u8]) {
+    fn cleartext(&mut self, info: &FlowInfo, offset: u32, bytes: &[u8]) {
         let name = Name::Cleartext(info.cookie);
         if self.connections.get(name).is_none() {
             if self.flows.get(info.cookie).is_some_and(|flow| flow.tunnel) {
@@ -162,10 +162,8 @@ impl Attribution {
         }
         let kit = self.kit.clone();
         let Some(known) = self.connections.get_mut(name) else { return };
-        let total = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let task = &info.task;
-        let piece =
-            Piece { task, direction: Direction::Write, offset: 0, total, bytes, time_ns: self.now_ns };
+        let (task, direction, position) = (&info.task, Direction::Write, u64::from(offset));
+        let piece = Piece { task, direction, position, bytes, time_ns: self.now_ns };
         let mut finished = Vec::new();
         known.data(&kit, piece, &mut finished);
         let (requests, tunnel, told) = (known.requests, known.tunnel, known.told.clone());

@@ -141,8 +141,7 @@ impl Attribution {
 /// what cannot mix two connections.
 fn replaces(connections: &Connections, name: Name, piece: Piece<'_>) -> bool {
     let (Name::Object(_), Some(known)) = (name, connections.get(name)) else { return false };
-    let request = piece.direction == Direction::Write
-        && piece.offset == 0
-        && http1::looks_like_request(piece.bytes) == Outcome::Match(());
+    let request =
+        piece.direction == Direction::Write && http1::looks_like_request(piece.bytes) == Outcome::Match(());
     known.owner != piece.task.process || (request && known.waits())
 }

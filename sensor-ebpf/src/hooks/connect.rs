@@ -27,8 +27,9 @@ use crate::{
 
 const ALLOW: i32 = 1;
 const IPPROTO_UDP: u32 = 17;
+const HTTPS: u16 = 443;
 /// Datagrams to other ports are neither QUIC to a model endpoint nor DNS.
-const UDP_PORTS: [u16; 2] = [443, 53];
+const UDP_PORTS: [u16; 2] = [HTTPS, 53];
 
 #[cgroup_sock_addr(connect4)]
 fn kw_connect4(ctx: SockAddrContext) -> i32 {
@@ -114,7 +115,7 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
     // A socket whose connect failed may connect again: the entry is set anew.
     let flow = Flow {
         cookie,
-        task: offsets::current_task(),
+        task: offsets::current_task_unnamed(),
         // SAFETY: the helper has no preconditions.
         opened_ns: unsafe { bpf_ktime_get_boot_ns() },
         remote,
@@ -132,8 +133,9 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
         emit::lost(kind::CONNECT, cause::TABLE_FULL);
         return;
     }
+    // A sign to attach early; other ports show themselves with their first payload.
     // SAFETY: a shared read of a map value.
-    if unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some() {
+    if remote.port == HTTPS && unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some() {
         if let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT) {
             entry.write(Connect { header: emit::header(kind::CONNECT, 0), flow });
             emit::submit(entry, Urgency::Now);

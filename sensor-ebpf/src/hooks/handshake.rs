@@ -12,6 +12,7 @@ use aya_ebpf::{
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
+use aya_log_ebpf::info;
 use sensor_common::{
     cause,
     connect::Flow,
@@ -24,6 +25,7 @@ use super::packet::{self, Payload, TCP, UDP};
 use crate::{
     emit::{self, Urgency},
     maps::{CONNECTIONS, FLOWS, MODEL_ADDRESSES},
+    offsets,
 };
 
 const PASS: i32 = 1;
@@ -159,9 +161,18 @@ fn begin(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usi
         flow.captured = 0;
         flow.wanted = if wanted < MAX_CAPTURE { wanted } else { MAX_CAPTURE };
         flow.state = state::TLS;
+        if offsets::kernel_log() {
+            info!(ctx, "client hello: socket cookie {}, {} of {} bytes", flow.cookie, len, flow.wanted);
+        }
         if len >= PEEK {
             flow.random.copy_from_slice(&first[RANDOM_AT..RANDOM_AT + 16]);
-            let connection = Connection { cookie: flow.cookie, object: 0, tgid: flow.task.process.tgid, pad: 0 };
+            let connection = Connection {
+                cookie: flow.cookie,
+                object: 0,
+                tgid: flow.task.process.tgid,
+                pad: 0,
+                moved: [0; 2],
+            };
             if CONNECTIONS.insert(&Handle { bytes: flow.random }, &connection, 0).is_err() {
                 emit::lost(kind::PAYLOAD, cause::TABLE_FULL);
             }

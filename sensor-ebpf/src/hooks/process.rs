@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
-use aya_log_ebpf::debug;
+use aya_log_ebpf::info;
 use sensor_common::{
     kind,
     process::{Exec, Exit, Fork, MAX_ARGS},
@@ -80,7 +80,7 @@ fn kw_exec(ctx: RawTracePointContext) -> i32 {
     }
     emit::submit(entry, Urgency::Now);
     if offsets::kernel_log() {
-        debug!(&ctx, "exec: inode {} on device {}", exe_ino, exe_dev);
+        info!(&ctx, "exec: inode {} on device {}", exe_ino, exe_dev);
     }
     0
 }

@@ -150,21 +150,28 @@ fn plaintext(call: &Call, total: u32, tgid: u32) -> Option<()> {
         emit::lost(kind::TLS, cause::READ_FAULT);
         return None;
     }
-    let cookie = client_side(&connection, call, tgid, &first)?;
+    let (cookie, position) = client_side(&connection, call, tgid, total, &first)?;
     if let Some(hits) = HITS.get_ptr_mut(call.target) {
         // SAFETY: the per-CPU slot is valid for this run.
         unsafe { (*hits).model += 1 };
     }
-    send(call, total, &connection, named, cookie)
+    send(call, total, &connection, named, cookie, position)
 }
 
-/// The socket cookie when this TLS object is the client side of the connection.
+/// Socket cookie and position of these bytes when this TLS object is the client side of the connection.
 ///
 /// Both ends of a loopback connection hold the same random. The client is the object that wrote a
 /// request; the object that reads requests or writes responses is a server and is left alone.
 #[inline(always)]
-fn client_side(connection: &Handle, call: &Call, tgid: u32, first: &[u8; 8]) -> Option<u64> {
+fn client_side(
+    connection: &Handle,
+    call: &Call,
+    tgid: u32,
+    total: u32,
+    first: &[u8; 8],
+) -> Option<(u64, u64)> {
     let request = call.direction == direction::WRITE && is_request(first);
+    let side = (call.direction & 1) as usize;
     match CONNECTIONS.get_ptr_mut(connection) {
         Some(known) => {
             // SAFETY: the entry stays valid for this run; both fields only ever hold one client's
@@ -176,17 +183,21 @@ fn client_side(connection: &Handle, call: &Call, tgid: u32, first: &[u8; 8]) -> 
                 } else if (*known).object != call.object || (*known).tgid != tgid {
                     return None;
                 }
-                Some((*known).cookie)
+                let position = (*known).moved[side];
+                (*known).moved[side] = position.wrapping_add(u64::from(total));
+                Some(((*known).cookie, position))
             }
         }
         None if request => {
-            let unbound = Connection { cookie: 0, object: call.object, tgid, pad: 0 };
+            let mut moved = [0; 2];
+            moved[side] = u64::from(total);
+            let unbound = Connection { cookie: 0, object: call.object, tgid, pad: 0, moved };
             if CONNECTIONS.insert(connection, &unbound, 0).is_err() {
                 emit::produced(kind::TLS);
                 emit::lost(kind::TLS, cause::TABLE_FULL);
                 return None;
             }
-            Some(0)
+            Some((0, 0))
         }
         None => None,
     }
@@ -291,7 +302,14 @@ fn learn(layout: *mut Layout, pointer: u32, random: u32) {
 }
 
 #[inline(always)]
-fn send(call: &Call, total: u32, connection: &Handle, named: u32, cookie: u64) -> Option<()> {
+fn send(
+    call: &Call,
+    total: u32,
+    connection: &Handle,
+    named: u32,
+    cookie: u64,
+    position: u64,
+) -> Option<()> {
     let task = offsets::current_task();
     let mut offset = 0u32;
     for _ in 0..MAX_CHUNKS {
@@ -299,7 +317,7 @@ fn send(call: &Call, total: u32, connection: &Handle, named: u32, cookie: u64) -
             return Some(());
         }
         let left = (total - offset) as usize;
-        let part = Part { call, total, offset, connection, named, cookie, task: &task };
+        let part = Part { call, offset, position, connection, named, cookie, task: &task };
         let sent = if left <= SIZES[0] {
             part.send::<{ SIZES[0] }>(left)
         } else if left <= SIZES[1] {
@@ -320,8 +338,8 @@ fn send(call: &Call, total: u32, connection: &Handle, named: u32, cookie: u64) -
 
 struct Part<'a> {
     call: &'a Call,
-    total: u32,
     offset: u32,
+    position: u64,
     connection: &'a Handle,
     named: u32,
     cookie: u64,
@@ -347,9 +365,8 @@ impl Part<'_> {
                 handle: self.named,
                 direction: self.call.direction,
                 target: self.call.target,
-                total: self.total,
-                offset: self.offset,
                 pad: 0,
+                position: self.position.wrapping_add(u64::from(self.offset)),
             };
             match (*event).plaintext.get_mut(..take) {
                 Some(room) => bpf_probe_read_user_buf(from as *const u8, room).is_ok(),

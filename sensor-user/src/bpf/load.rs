@@ -9,6 +9,7 @@ use aya::{
         UProbe,
     },
 };
+use aya_log::EbpfLogger;
 use sensor_common::setting;
 use thiserror::Error;
 
@@ -46,6 +47,9 @@ pub enum LoadError {
     /// The object does not load.
     #[error("the kernel refused the object: {0}")]
     Object(#[from] aya::EbpfError),
+    /// Kernel-side diagnostics were asked for and cannot be read.
+    #[error("kernel-side diagnostics cannot be read: {0}; run without --kernel-log")]
+    Log(#[source] aya_log::Error),
     /// A required hook is missing.
     #[error("required hook {program} ({family}) cannot be used: {reason}; see `keywitness doctor`")]
     Hook {
@@ -73,6 +77,7 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// One entry for each row of [`HOOKS`].
     pub states: Vec<AttachState>,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 /// Root of the cgroup v2 hierarchy.
@@ -103,13 +108,17 @@ impl Loaded {
         let root = cgroup_root()?;
         let cgroup = File::open(&root).map_err(|source| LoadError::Cgroup { path: root, source })?;
 
-        let log = u32::from(kernel_log);
+        let with_log = u32::from(kernel_log);
         let mut loader = EbpfLoader::new();
-        loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(setting::KERNEL_LOG, &log, true);
+        loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(setting::KERNEL_LOG, &with_log, true);
         for (name, bytes) in &offsets {
             loader.override_global(name, bytes, true);
         }
         let mut ebpf = loader.load(OBJECT)?;
+        let log = match kernel_log {
+            true => Some(EbpfLogger::init(&mut ebpf).map_err(LoadError::Log)?),
+            false => None,
+        };
 
         let mut states = Vec::with_capacity(HOOKS.len());
         for hook in HOOKS {
@@ -126,11 +135,18 @@ impl Loaded {
             }
             states.push(AttachState { hook, failure });
         }
-        Ok(Self { ebpf, states })
+        Ok(Self { ebpf, states, log })
     }
 }
 
 impl Loaded {
+    /// Hands what the programs logged to the `log` crate's logger.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
     /// Takes every program out of the kernel. Tables that were taken out before stay readable.
     pub fn detach(&mut self) {
         // Unloading drops the links first.

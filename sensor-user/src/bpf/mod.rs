@@ -8,6 +8,7 @@ mod probe;
 mod reader;
 mod tables;
 
+pub use aya::{Ebpf, maps::MapError};
 pub use load::{AttachState, Loaded, LoadError, cgroup_root};
 pub use probe::{Function, ProbeLinks, Prober, Scope};
 pub use reader::Reader;

@@ -4,8 +4,12 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
+use attribution::event::FlowInfo;
 use sensor_common::{
-    Counters, cause, kind,
+    Counters, Generation, Task, cause,
+    connect::{Address, Flow},
+    handshake::state,
+    kind,
     tls::{Connection, Handle, Hits, Layout},
 };
 
@@ -20,7 +24,7 @@ macro_rules! pod {
     )*};
 }
 
-pod!(PodCounters(Counters), PodHandle(Handle), PodHits(Hits), PodLayout(Layout), PodConnection(Connection));
+pod!(PodCounters(Counters), PodHandle(Handle), PodHits(Hits), PodLayout(Layout), PodConnection(Connection), PodFlow(Flow));
 
 /// Counters of all event kinds, summed over CPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +43,7 @@ pub struct Tables {
     verdicts: HashMap<MapData, PodHandle, u8>,
     connections: HashMap<MapData, PodHandle, PodConnection>,
     addresses: HashMap<MapData, [u8; 16], u32>,
+    flows: HashMap<MapData, u64, PodFlow>,
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapError> {
@@ -55,6 +60,7 @@ impl Tables {
             verdicts: take(ebpf, "VERDICTS")?.try_into()?,
             connections: take(ebpf, "CONNECTIONS")?.try_into()?,
             addresses: take(ebpf, "MODEL_ADDRESSES")?.try_into()?,
+            flows: take(ebpf, "FLOWS")?.try_into()?,
         })
     }
 
@@ -107,8 +113,47 @@ impl Tables {
         let _ = self.connections.remove(&handle);
     }
 
-    /// Marks an address that a model host has been seen to have.
-    pub fn add_model_address(&mut self, ip: [u8; 16]) -> Result<(), MapError> {
-        self.addresses.insert(ip, 1, 0)
+    /// Has the kernel report the end of a flow that was open before its programs were attached.
+    pub fn follow(&mut self, flow: &FlowInfo) -> Result<(), MapError> {
+        let known = Flow {
+            cookie: flow.cookie,
+            task: Task {
+                process: Generation {
+                    tgid: flow.task.process.pid,
+                    pad: 0,
+                    start_ns: flow.task.process.start_ns,
+                },
+                cgroup_id: flow.task.cgroup_id,
+                uid: flow.task.uid,
+                tid: 0,
+                comm: [0; 16],
+            },
+            opened_ns: flow.opened_ns,
+            remote: address(flow.remote),
+            local: flow.local.map_or(Address { ip: [0; 16], port: 0, pad: [0; 6] }, address),
+            protocol: libc::IPPROTO_TCP as u32,
+            // Its first payload is long gone.
+            state: state::DONE,
+            first_seq: 0,
+            packets: 0,
+            wanted: 0,
+            captured: 1,
+            random: [0; 16],
+        };
+        self.flows.insert(flow.cookie, PodFlow(known), 0)
     }
+
+    /// Marks an address that a model host has been seen to have.
+    pub fn add_model_address(&mut self, ip: std::net::IpAddr) -> Result<(), MapError> {
+        self.addresses.insert(address(std::net::SocketAddr::new(ip, 0)).ip, 1, 0)
+    }
+}
+
+/// The kernel side's form of an address.
+fn address(address: std::net::SocketAddr) -> Address {
+    let ip = match address.ip() {
+        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        std::net::IpAddr::V6(v6) => v6,
+    };
+    Address { ip: ip.octets(), port: address.port(), pad: [0; 6] }
 }

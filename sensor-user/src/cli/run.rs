@@ -23,6 +23,9 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
     }
     let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint);
     let mut sink = sink::open(config.output.format, term, std::io::stdout());
+    if config.kernel.log {
+        tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;
+    }
     let options = Options {
         ring_bytes: config.kernel.ring_bytes.get(),
         kernel_log: config.kernel.log,

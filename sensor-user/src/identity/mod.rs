@@ -4,3 +4,4 @@
 pub mod cgroup;
 pub mod executable;
 pub mod running;
+pub mod sockets;

@@ -104,8 +104,7 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                 } else {
                     Direction::Write
                 },
-                offset: event.offset,
-                total: event.total,
+                position: event.position,
                 bytes: Plaintext::copy(data),
             })
         }

@@ -12,7 +12,6 @@ fn tls() -> Vec<u8> {
     event.header = header(raw::kind::TLS, 3);
     event.task.process.tgid = 42;
     event.handle = raw::tls::handle::RANDOM;
-    event.total = 3;
     let mut bytes = event.as_bytes().to_vec();
     bytes.extend(b"abcdef");
     bytes

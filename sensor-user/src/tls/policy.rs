@@ -13,7 +13,6 @@ use std::{
 };
 
 use attribution::event::{FileId, ProcessKey};
-use aya::Ebpf;
 use sensor_common::tls::MAX_TARGETS;
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     files::{FileKey, Files, Library},
 };
 use crate::{
-    bpf::{ProbeLinks, Prober, Scope, Tables},
+    bpf::{Ebpf, ProbeLinks, Prober, Scope, Tables},
     config::KnownExecutable,
 };
 

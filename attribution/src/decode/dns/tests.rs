@@ -115,8 +115,8 @@ fn alias_loops_and_long_chains_end() {
 }
 
 #[test]
-fn queries_errors_and_other_operations_are_no_match() {
-    for flags in [[0x01, 0x00], [0x81, 0x83], [0x81, 0x82], [0xa9, 0x80]] {
+fn queries_and_other_operations_are_no_match() {
+    for flags in [[0x01, 0x00], [0xa9, 0x80]] {
         let mut wire = typical();
         wire[2..4].copy_from_slice(&flags);
         assert_eq!(answer(&wire), Outcome::NoMatch, "{flags:x?}");
@@ -126,6 +126,15 @@ fn queries_errors_and_other_operations_are_no_match() {
     two_questions[5] = 2;
     assert_eq!(answer(&two_questions), Outcome::NoMatch);
     assert_eq!(answer(&message(OK, "bad name.test", &[])), Outcome::NoMatch);
+}
+
+#[test]
+fn failures_give_no_addresses() {
+    for flags in [[0x81, 0x83], [0x81, 0x82], [0x81, 0x85]] {
+        let mut wire = typical();
+        wire[2..4].copy_from_slice(&flags);
+        assert_eq!(read(&wire).addresses, [], "{flags:x?}");
+    }
 }
 
 #[test]

@@ -146,17 +146,20 @@ impl Exchanges {
     }
 
     fn gap(&mut self, side: Side, n: u64, now_ns: u64, sink: &mut impl Sink) {
+        // While a request waits, what is missing may be its answer: the next one must not take its place.
+        let awaited = side == Side::Response && !self.pending.is_empty();
         let inbound = self.inbound(side);
         let skipped = match &mut inbound.phase {
             _ if n == 0 => return,
             Phase::Tunnel => return,
-            Phase::Lost | Phase::Dead(_) => return inbound.skip(n),
-            Phase::Head if !inbound.known && inbound.head.is_empty() => {
+            Phase::Dead(_) => return inbound.skip(n),
+            Phase::Lost if !awaited => return inbound.skip(n),
+            Phase::Head if !awaited && !inbound.known && inbound.head.is_empty() => {
                 // Joined in the middle, by bytes that were not even captured.
                 inbound.enter(Phase::Lost);
                 return inbound.skip(n);
             }
-            Phase::Head => Err(BrokenReason::Gap),
+            Phase::Head | Phase::Lost => Err(BrokenReason::Gap),
             Phase::Body { id, body } => body.skip(n).map(|done| (*id, done)),
         };
         match skipped {

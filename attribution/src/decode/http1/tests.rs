@@ -400,6 +400,18 @@ fn gaps_elsewhere_lose_the_direction_for_good() {
 }
 
 #[test]
+fn a_gap_while_a_request_waits_may_be_its_answer() {
+    let next = [write(GET), read("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")];
+    let lost = |id| Broken(Some(id), Side::Response, BrokenReason::Gap);
+    for joined in [false, true] {
+        let mut acts = if joined { vec![read("rest of an answer")] } else { Vec::new() };
+        acts.extend([write(GET), Act::ReadGap(38)]);
+        acts.extend(next.clone());
+        assert_eq!(events(&acts), [get(0), req(0), lost(0), get(1), lost(1), req(1)], "{joined}");
+    }
+}
+
+#[test]
 fn a_connection_joined_in_its_middle_is_read_from_the_next_request() {
     let acts = [
         Act::WriteGap(3),

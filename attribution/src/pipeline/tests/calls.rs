@@ -121,7 +121,7 @@ fn pipelined_calls_get_their_own_answers() {
 
 #[test]
 fn a_gap_in_a_response_leaves_no_wrong_numbers() {
-    let (mut script, client) = agent();
+    let (script, client) = agent();
     // The answer's text holds what looks like usage once its opening quote is lost.
     let body = r#"{"model":"m","choices":[{"message":{"content":"xx\",\"usage\":{\"prompt_tokens\":666}"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#;
     let whole = response("Content-Type: application/json\r\n", body.as_bytes());
@@ -130,10 +130,9 @@ fn a_gap_in_a_response_leaves_no_wrong_numbers() {
         for length in [1, 5, 40] {
             let mut script = script.clone();
             script.write(&client, request(KEY, "m"));
-            let total = whole.len() as u32;
             let next = (lost + length).min(whole.len() - 1);
-            script.part(&client, Direction::Read, 0, total, &whole[..lost]);
-            script.part(&client, Direction::Read, next as u32, total, &whole[next..]);
+            script.read(&client, &whole[..lost]).lose(&client, Direction::Read, next - lost);
+            script.read(&client, &whole[next..]);
             let call = script.run().one_call();
             let tokens = call.tokens.unwrap();
             assert_eq!(tokens.quality, "truncated", "{lost}");
@@ -141,10 +140,129 @@ fn a_gap_in_a_response_leaves_no_wrong_numbers() {
             assert!([None, Some(2)].contains(&tokens.output), "{lost} {tokens:?}");
         }
     }
-    // The first part of a read is lost, and a later one is not.
-    script.write(&client, request(KEY, "m")).read(&client, &whole[..start]);
-    script.part(&client, Direction::Read, 9, body.len() as u32, &body.as_bytes()[9..]);
-    assert_eq!(script.run().one_call().tokens.unwrap().quality, "truncated");
+}
+
+#[test]
+fn a_lost_read_inside_a_response_is_missed() {
+    // Without the middle, what the answer says of usage stands where the usage does.
+    let parts = [
+        r#"{"model":"m","choices":[{"message":{"content":""#,
+        r#"a","b":"c"}}],"d":""#,
+        r#"\","usage":{"prompt_tokens":666,"completion_tokens":666},"e":""}}],"#,
+        r#""usage":{"prompt_tokens":7,"completion_tokens":2}}"#,
+    ];
+    let whole = response("Content-Type: application/json\r\n", parts.concat().as_bytes());
+    let head = whole.len() - parts.concat().len();
+    for lost in 0..parts.len() {
+        let (mut script, client) = agent();
+        script.write(&client, request(KEY, "m")).read(&client, &whole[..head]);
+        for (index, part) in parts.iter().enumerate() {
+            match index == lost {
+                true => script.lose(&client, Direction::Read, part.len()),
+                false => script.read(&client, part),
+            };
+        }
+        // The next call is read as if nothing had been missed.
+        let calls = script.call(&client, OTHER_KEY, (3, 4)).run().calls();
+        let tokens = calls[0].tokens.as_ref().unwrap();
+        assert_eq!(tokens.quality, "truncated", "{lost}");
+        assert!([None, Some(7)].contains(&tokens.input), "{lost} {tokens:?}");
+        assert_eq!(calls[1].tokens.as_ref().unwrap().input, Some(3));
+        assert_eq!(calls[1].credential.as_ref().unwrap().fingerprint, fingerprint(OTHER_KEY));
+    }
+}
+
+#[test]
+fn a_lost_write_between_two_requests_gives_no_answer_to_another_call() {
+    let first = request(KEY, "first");
+    let lost = request(OTHER_KEY, "lost").len();
+    // The end of the first request is lost too, or not.
+    for seen in [first.len() - 20, first.len()] {
+        let (mut script, client) = agent();
+        script.write(&client, &first[..seen]);
+        script.lose(&client, Direction::Write, first.len() - seen + lost);
+        script.write(&client, request(OTHER_KEY, "third"));
+        for answers in [(1, 2), (3, 4), (5, 6)] {
+            script.read(&client, answer(answers));
+        }
+        let calls = script.close(&client).run().calls();
+        assert_eq!(calls[0].credential.as_ref().unwrap().fingerprint, fingerprint(KEY));
+        assert_eq!(calls[0].tokens.as_ref().unwrap().input, Some(1));
+        assert_eq!(calls.len(), 1, "which answer is the third's is not known");
+    }
+}
+
+#[test]
+fn the_next_answer_does_not_take_the_place_of_a_lost_one() {
+    let (mut script, client) = agent();
+    script.write(&client, request(KEY, "first")).lose(&client, Direction::Read, answer((1, 2)).len());
+    let calls = script.call(&client, OTHER_KEY, (3, 4)).run().calls();
+    for (call, model) in calls.iter().zip(["first", "gpt-4o"]) {
+        assert_eq!(call.model_requested, model);
+        assert_eq!(call.tokens.as_ref().unwrap().quality, "unreported");
+        assert!(call.incomplete_reason.contains("not captured"), "{}", call.incomplete_reason);
+    }
+    assert_eq!(calls.len(), 2);
+}
+
+#[test]
+fn the_first_answer_seen_goes_to_none_of_several_requests_when_its_position_says_nothing() {
+    let (mut script, client) = agent();
+    script.lose(&client, Direction::Write, 10);
+    script.write(&client, request(KEY, "first")).write(&client, request(OTHER_KEY, "second"));
+    script.lose(&client, Direction::Read, answer((1, 2)).len()).read(&client, answer((3, 4)));
+    let calls = script.run().calls();
+    assert_eq!(calls.iter().map(|call| call.status).collect::<Vec<_>>(), [None, None]);
+}
+
+#[test]
+fn a_position_that_goes_back_starts_anew() {
+    let (mut script, client) = agent();
+    let cut = answer((666, 666));
+    script.write(&client, request(KEY, "first")).read(&client, &cut[..cut.len() - 60]);
+    let calls = script.forget(&client).call(&client, OTHER_KEY, (3, 4)).run().calls();
+    assert_eq!((calls[0].model_requested.as_str(), calls[1].model_requested.as_str()), ("first", "gpt-4o"));
+    assert!(calls[0].incomplete_reason.contains("not known"), "{}", calls[0].incomplete_reason);
+    assert_eq!(calls[0].tokens.as_ref().unwrap().quality, "truncated");
+    assert_eq!(calls[1].credential.as_ref().unwrap().fingerprint, fingerprint(OTHER_KEY));
+    assert_eq!(calls[1].tokens.as_ref().unwrap().input, Some(3));
+    assert_eq!((calls[1].incomplete_reason.as_str(), calls.len()), ("", 2));
+}
+
+#[test]
+fn events_told_twice_put_no_answer_on_another_call() {
+    let (mut script, client) = agent();
+    script.call(&client, KEY, (1, 2)).write(&client, request(OTHER_KEY, "second"));
+    let again = script.events[script.events.len() - 2].clone();
+    let calls = script.push(again).read(&client, answer((3, 4))).run().calls();
+    assert_eq!(calls.len(), 2);
+    assert_eq!((calls[0].tokens.as_ref().unwrap().input, calls[0].incomplete_reason.as_str()), (Some(1), ""));
+    assert_eq!((calls[1].model_requested.as_str(), calls[1].status), ("second", None));
+    assert_ne!(calls[1].incomplete_reason, "");
+}
+
+#[test]
+fn a_stream_is_told_by_the_body_else_by_the_path_or_the_response() {
+    let stream = |path: &str, body: &str, kind: &str| {
+        let (mut script, client) = agent();
+        let length = body.len();
+        script.write(
+            &client,
+            format!("POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {length}\r\n\r\n{body}"),
+        );
+        script.read(&client, response(&format!("Content-Type: {kind}\r\n"), b"")).run().one_call().stream
+    };
+    let (chat, json, events) =
+        ("/v1/chat/completions", "application/json", "text/event-stream; charset=utf-8");
+    assert_eq!(stream(chat, "{}", json), None);
+    assert_eq!(stream(chat, "{}", events), Some(true));
+    assert_eq!(stream(chat, "{}", "application/vnd.amazon.eventstream"), Some(true));
+    assert_eq!(stream(chat, r#"{"stream":true}"#, json), Some(true));
+    assert_eq!(stream(chat, r#"{"stream":false}"#, events), Some(false));
+    assert_eq!(stream("/v1beta/models/gemini-x:streamGenerateContent?alt=sse", "{}", json), Some(true));
+    assert_eq!(stream("/v1beta/models/stream:generateContent", "{}", json), None);
+    assert_eq!(stream("/model/nova-stream/converse-stream", "{}", json), Some(true));
+    assert_eq!(stream("/model/nova-stream/converse", "{}", json), None);
 }
 
 #[test]
@@ -153,8 +271,7 @@ fn a_gap_in_a_stream_leaves_no_wrong_numbers() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 200\r\n\r\n";
     script.write(&client, request(KEY, "m")).read(&client, head);
     let cut = "data: {\"usage\":{\"prompt_tokens\":1234,\"completion_tokens\":5}}\n\n";
-    script.part(&client, Direction::Read, 0, 200, &cut.as_bytes()[..33]);
-    script.part(&client, Direction::Read, 35, 200, &cut.as_bytes()[35..]);
+    script.read(&client, &cut[..33]).lose(&client, Direction::Read, 2).read(&client, &cut[35..]);
     let tokens = script.close(&client).run().one_call().tokens.unwrap();
     assert_eq!((tokens.input, tokens.quality.as_str()), (None, "truncated"));
 }
@@ -169,10 +286,8 @@ fn a_gap_in_a_request_names_no_model_from_the_prompt() {
         "POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    script.write(&client, head);
-    script.part(&client, Direction::Write, 0, body.len() as u32, seen.as_bytes());
-    let after = seen.len() + lost.len();
-    script.part(&client, Direction::Write, after as u32, body.len() as u32, &body.as_bytes()[after..]);
+    script.write(&client, head).write(&client, seen).lose(&client, Direction::Write, lost.len());
+    script.write(&client, &body[seen.len() + lost.len()..]);
     let call = script.read(&client, answer((1, 1))).run().one_call();
     assert_eq!(call.model_requested, "");
     assert_eq!(call.tokens.unwrap().input, Some(1));

@@ -46,6 +46,17 @@ fn unreadable_hellos_and_answers_are_counted() {
 }
 
 #[test]
+fn a_name_that_does_not_exist_is_no_unreadable_answer() {
+    let mut script = Script::new();
+    let mut event = dns(9, 1, HOST, [192, 0, 2, 7]);
+    if let Event::Dns { message, .. } = &mut event {
+        message[3] = 0x83; // NXDOMAIN
+    }
+    let counts = script.push(event).run().counts();
+    assert_eq!((counts.malformed, counts.names), (0, 0));
+}
+
+#[test]
 fn connections_elsewhere_leave_nothing_behind() {
     let mut script = Script::new();
     script.exec(9, 1, "/usr/bin/agent");

@@ -1,5 +1,6 @@
 //! Makes event sequences as the kernel would tell them, and collects what follows.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -121,11 +122,19 @@ impl Client {
 pub(super) struct Script {
     pub(super) events: Vec<Event>,
     pub(super) now: u64,
+    /// Bytes written and read so far.
+    moved: HashMap<(Handle, bool), [u64; 2]>,
 }
 
 impl Script {
     pub(super) fn new() -> Self {
-        Self { events: vec![Event::Clock { offset_ns: OFFSET }], now: 10_000 * S }
+        let events = vec![Event::Clock { offset_ns: OFFSET }];
+        Self { events, now: 10_000 * S, moved: HashMap::new() }
+    }
+
+    /// Without the clock's event.
+    pub(super) fn empty() -> Self {
+        Self { events: Vec::new(), ..Self::new() }
     }
 
     pub(super) fn time(&mut self) -> u64 {
@@ -168,17 +177,7 @@ impl Script {
     }
 
     pub(super) fn tls(&mut self, client: &Client, direction: Direction, bytes: &[u8]) -> &mut Self {
-        self.part(client, direction, 0, bytes.len() as u32, bytes)
-    }
-
-    pub(super) fn part(
-        &mut self,
-        client: &Client,
-        direction: Direction,
-        offset: u32,
-        total: u32,
-        bytes: &[u8],
-    ) -> &mut Self {
+        let position = self.advance(client, direction, bytes.len());
         let time_ns = self.time();
         self.push(Event::Tls {
             time_ns,
@@ -187,10 +186,29 @@ impl Script {
             by_random: client.by_random,
             cookie: client.cookie,
             direction,
-            offset,
-            total,
+            position,
             bytes: Plaintext::copy(bytes),
         })
+    }
+
+    /// Where the next bytes of this direction stand, which are `len`.
+    fn advance(&mut self, client: &Client, direction: Direction, len: usize) -> u64 {
+        let moved = self.moved.entry((client.handle, client.by_random)).or_default();
+        let moved = &mut moved[usize::from(direction == Direction::Read)];
+        *moved += len as u64;
+        *moved - len as u64
+    }
+
+    /// Bytes that were written or read, of which no event tells.
+    pub(super) fn lose(&mut self, client: &Client, direction: Direction, len: usize) -> &mut Self {
+        self.advance(client, direction, len);
+        self
+    }
+
+    /// What the kernel counted of a connection is gone.
+    pub(super) fn forget(&mut self, client: &Client) -> &mut Self {
+        self.moved.remove(&(client.handle, client.by_random));
+        self
     }
 
     pub(super) fn write(&mut self, client: &Client, bytes: impl AsRef<[u8]>) -> &mut Self {
