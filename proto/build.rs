@@ -24,14 +24,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Adds the serde attributes of one message: RFC 3339 times, and nothing for what is absent.
-fn json_rules(
-    config: &mut prost_build::Config,
-    path: &str,
-    message: &prost_types::DescriptorProto,
-) {
+fn json_rules(config: &mut prost_build::Config, path: &str, message: &prost_types::DescriptorProto) {
     use prost_types::field_descriptor_proto::{Label, Type};
     const TIMES: [&str; 10] = [
-        "time", "start_time", "opened", "closed", "started", "ended", "first_seen", "last_seen", "since", "until",
+        "time",
+        "start_time",
+        "opened",
+        "closed",
+        "started",
+        "ended",
+        "first_seen",
+        "last_seen",
+        "since",
+        "until",
     ];
     for field in &message.field {
         if field.oneof_index.is_some() && !field.proto3_optional() {

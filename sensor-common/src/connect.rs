@@ -2,6 +2,14 @@
 
 use crate::{Header, Task, layout};
 
+/// Flows followed at one time; a power of two, because a flow's slot is its cookie modulo this.
+pub const FLOW_SLOTS: u32 = 65_536;
+
+/// The slot of a socket cookie.
+pub const fn slot(cookie: u64) -> u32 {
+    (cookie & (FLOW_SLOTS as u64 - 1)) as u32
+}
+
 layout! {
     /// An IP address and port, host byte order for the port.
     pub struct Address {
@@ -15,7 +23,7 @@ layout! {
 
     /// What is known of a flow, by its socket cookie.
     pub struct Flow {
-        /// Socket cookie, unique until reboot.
+        /// Socket cookie, unique until reboot; 0 while the slot is empty or being filled.
         pub cookie: u64,
         /// Who called connect (or the first sendmsg of a datagram socket).
         pub task: Task,

@@ -69,3 +69,16 @@ pub fn submit<T>(entry: RingBufEntry<T>, urgency: Urgency) {
             >= WAKE_BYTES;
     entry.submit(if wake { BPF_RB_FORCE_WAKEUP.into() } else { BPF_RB_NO_WAKEUP.into() });
 }
+
+/// Hands a filled entry to the reader if what it was filled from `held`; else counts it as lost to the
+/// table.
+#[inline(always)]
+pub fn submit_if<T>(entry: RingBufEntry<T>, held: bool, kind: u16, urgency: Urgency) -> bool {
+    if held {
+        submit(entry, urgency);
+    } else {
+        entry.discard(0);
+        lost(kind, cause::TABLE_FULL);
+    }
+    held
+}

@@ -6,6 +6,7 @@
 #![no_main]
 
 mod emit;
+mod flows;
 mod hooks;
 mod maps;
 mod offsets;

@@ -7,8 +7,7 @@ use aya_ebpf::{
     Global,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_probe_read_kernel,
-        generated::bpf_get_current_task_btf,
+        bpf_probe_read_kernel, generated::bpf_get_current_task_btf,
     },
 };
 use sensor_common::{Generation, Task};

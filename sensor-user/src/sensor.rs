@@ -16,8 +16,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
-    identity::{cgroup::Cgroups, executable::Executables, running, sockets},
     config::KnownExecutable,
+    identity::{cgroup::Cgroups, executable::Executables, running, sockets},
     sink::Sink,
     source,
     tls::policy::Policy,
@@ -100,11 +100,9 @@ impl Sensor {
         let tables = Tables::take(&mut loaded.ebpf)?;
         let reader = Reader::take(&mut loaded.ebpf)?;
         let policy = match options.tls {
-            true => Some(Policy::new(
-                Prober::new()?,
-                options.hit_budget_per_s,
-                options.known_executables.clone(),
-            )),
+            true => {
+                Some(Policy::new(Prober::new()?, options.hit_budget_per_s, options.known_executables.clone()))
+            }
             false => None,
         };
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -202,7 +200,8 @@ impl Sensor {
             let mut events = Vec::new();
             let (delivered, malformed) = (&mut self.delivered, &mut self.malformed);
             let taken = self.reader.drain(BATCH, |bytes| {
-                if let Some(count) = source::kind(bytes).and_then(|kind| delivered.get_mut(usize::from(kind))) {
+                if let Some(count) = source::kind(bytes).and_then(|kind| delivered.get_mut(usize::from(kind)))
+                {
                     *count += 1;
                 }
                 match source::parse(bytes) {
@@ -295,11 +294,7 @@ impl Sensor {
         let Some(policy) = &mut self.policy else { return };
         let coverage = policy.caller(&mut self.loaded.ebpf, process, boot_ns());
         policy.allow_search(&mut self.tables);
-        self.attribution.event(Event::Library {
-            process,
-            name: coverage.library,
-            reason: coverage.reason,
-        });
+        self.attribution.event(Event::Library { process, name: coverage.library, reason: coverage.reason });
     }
 
     fn status(&mut self, sink: &mut dyn Sink, last: bool) -> Result<(), SensorError> {

@@ -143,8 +143,12 @@ impl Connection {
         task: &'a Task,
         out: &'a mut Vec<Finished>,
     ) -> (&'a mut Exchanges, Reading<'a>) {
-        let Self { exchanges, calls, route, requests, tunnel, told, strange, waiting, .. } = self;
-        (exchanges, Reading { kit, task, route, calls, requests, tunnel, told, strange, waiting, out })
+        let Self { exchanges, calls, route, requests, tunnel, told, strange, waiting, last_ns, .. } = self;
+        let time_ns = *last_ns;
+        (
+            exchanges,
+            Reading { kit, task, route, calls, requests, tunnel, told, strange, waiting, time_ns, out },
+        )
     }
 
     /// The connection was seen to close. That may be the end of a response; what else is open is cut.
@@ -172,6 +176,7 @@ struct Reading<'a> {
     strange: &'a mut u32,
     waiting: &'a mut u32,
     told: &'a mut Option<(Host, String)>,
+    time_ns: u64,
     out: &'a mut Vec<Finished>,
 }
 
@@ -200,8 +205,9 @@ impl Reading<'_> {
                 }
             }
             Event::ResponseBody { id, bytes } => {
+                let time_ns = self.time_ns;
                 if let Some(call) = self.call(id) {
-                    call.response_body(bytes);
+                    call.response_body(bytes, time_ns);
                 }
             }
             Event::ResponseBodyGap { id, .. } => {

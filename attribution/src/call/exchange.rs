@@ -30,6 +30,8 @@ pub struct Call {
     /// The path or the response shows a stream.
     streams: bool,
     response: Option<Response>,
+    /// When bytes of the response body were last seen.
+    last_ns: u64,
 }
 
 struct Response {
@@ -115,6 +117,7 @@ impl Call {
             provider: provider.id().to_owned(),
             streams: operation.as_ref().is_some_and(|known| streams(known, target)),
             response: None,
+            last_ns: 0,
             done: Finished {
                 task: task.clone(),
                 host,
@@ -180,8 +183,9 @@ impl Call {
     }
 
     /// Bytes of the response body.
-    pub fn response_body(&mut self, bytes: &[u8]) {
+    pub fn response_body(&mut self, bytes: &[u8], time_ns: u64) {
         let Some(response) = &mut self.response else { return };
+        self.last_ns = time_ns;
         response.push(bytes);
     }
 
@@ -206,6 +210,10 @@ impl Call {
         let spends = self.operation.as_ref().is_none_or(|operation| operation.model_call);
         if let Some(response) = self.response {
             let usage = response.finish(incomplete.is_some());
+            if usage.ended && incomplete.is_some() {
+                done.incomplete.clear();
+                done.ended_ns = Some(self.last_ns);
+            }
             done.model_served = usage.model_served.unwrap_or_default();
             if done.request_id.is_empty() {
                 done.request_id = text(usage.response_id.as_deref());

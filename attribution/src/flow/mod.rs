@@ -81,6 +81,8 @@ pub struct Flow {
     pub calls: u64,
     /// Plaintext was read.
     pub plaintext: bool,
+    /// Its plaintext is HTTP/2, which is not read.
+    pub http2: bool,
     /// Its first credential, for the flow record.
     pub credential: Option<proto::v1::Credential>,
     /// Open before the sensor started.
@@ -106,6 +108,7 @@ impl Flow {
             hello: None,
             calls: 0,
             plaintext: false,
+            http2: false,
             credential: None,
             pre_existing: false,
             tunnel: false,

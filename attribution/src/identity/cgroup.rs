@@ -77,7 +77,9 @@ mod tests {
             format!("/system.slice/docker-{ID}.scope"),
             format!("/docker/{ID}"),
             format!("/kubepods/besteffort/pod1b2/{ID}"),
-            format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod9_1.slice/cri-containerd-{ID}.scope"),
+            format!(
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod9_1.slice/cri-containerd-{ID}.scope"
+            ),
             format!("/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope"),
             format!("/machine.slice/libpod-{ID}.scope/container"),
             format!("/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:{ID}"),
@@ -89,8 +91,14 @@ mod tests {
 
     #[test]
     fn units_are_the_innermost_that_run_something() {
-        assert_eq!(workload("h", "/system.slice/agent.service", Some(0), "/x").id, "systemd://h/agent.service");
-        assert_eq!(unit("/user.slice/user-1000.slice/user@1000.service/app.slice/bot.service"), Some("bot.service"));
+        assert_eq!(
+            workload("h", "/system.slice/agent.service", Some(0), "/x").id,
+            "systemd://h/agent.service"
+        );
+        assert_eq!(
+            unit("/user.slice/user-1000.slice/user@1000.service/app.slice/bot.service"),
+            Some("bot.service")
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::decode::{Outcome, http1};
 use crate::event::{Direction, Handle, Task};
 use crate::flow::Verdict;
 
+/// What a client begins HTTP/2 with (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 /// Reasons of unbound calls.
 const NO_HELLO: &str =
     "its ClientHello was not seen: the connection is older than the sensor or inside another";
@@ -20,6 +22,15 @@ impl Attribution {
         self.processes.seen(piece.task);
         let name = if by_random { Name::Random(handle) } else { Name::Object(handle) };
         if by_random && self.elsewhere.get(&handle).is_some() {
+            return;
+        }
+        if piece.direction == Direction::Write && piece.bytes.starts_with(HTTP2_PREFACE) {
+            if let Some(flow) = self.flows.get_mut(cookie) {
+                flow.http2 = true;
+            }
+            if by_random {
+                self.goes_elsewhere(handle);
+            }
             return;
         }
         if replaces(&self.connections, name, piece) {

@@ -10,6 +10,7 @@ use crate::flow::{self, Flow, Host};
 /// Coverage reasons of flows whose plaintext was not read.
 const QUIC: &str = "quic: the payload of QUIC is not read";
 const NOT_TLS: &str = "neither TLS nor HTTP";
+const HTTP2: &str = "http/2: its frames are not read";
 const OLDER: &str = "the connection is older than the sensor";
 const NO_CALL: &str = "no TLS function of a known library was called on it";
 const NO_LIBRARY: &str = "the process has no TLS library with known functions";
@@ -125,6 +126,7 @@ impl Attribution {
             (true, _) => "",
             (_, Some(Shape::Quic)) => QUIC,
             (_, Some(Shape::Other)) => NOT_TLS,
+            _ if flow.http2 => HTTP2,
             _ if flow.pre_existing => OLDER,
             _ => match library {
                 Some((_, reason)) if !reason.is_empty() => NO_LIBRARY,

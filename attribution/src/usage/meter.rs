@@ -30,6 +30,8 @@ pub struct Usage {
     pub provider_cost: Option<u64>,
     /// Documents and messages that could not be read.
     pub skipped: u64,
+    /// A stream said that it is over: clients close then without waiting for the end of the body.
+    pub ended: bool,
 }
 
 /// Reads the decoded body of one response in any split; see [`Meter::takes_events`].
@@ -154,6 +156,7 @@ impl Meter {
             response_id: from(|found| found.id.as_ref()),
             provider_cost: self.found.iter().chain(&self.headers).find_map(|found| found.cost),
             skipped,
+            ended: self.ended || (stream && self.is_final(stream)),
         }
     }
 

@@ -14,14 +14,14 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use sensor_common::{
-    cause,
     connect::{Address, Connect, Flow},
     handshake, kind,
 };
 
 use crate::{
     emit::{self, Urgency},
-    maps::{FLOWS, MODEL_ADDRESSES},
+    flows,
+    maps::MODEL_ADDRESSES,
     offsets,
 };
 
@@ -68,7 +68,13 @@ fn remote6(ctx: &SockAddrContext) -> Address {
     // the verifier allows only word accesses here.
     let (a, b, c, d, port) = unsafe {
         let addr = ctx.sock_addr;
-        ((*addr).user_ip6[0], (*addr).user_ip6[1], (*addr).user_ip6[2], (*addr).user_ip6[3], (*addr).user_port)
+        (
+            (*addr).user_ip6[0],
+            (*addr).user_ip6[1],
+            (*addr).user_ip6[2],
+            (*addr).user_ip6[3],
+            (*addr).user_port,
+        )
     };
     address6([a, b, c, d], u16::from_be(port as u16))
 }
@@ -86,9 +92,7 @@ pub fn address6(words: [u32; 4], port: u16) -> Address {
     let (a, b, c, d) =
         (words[0].to_ne_bytes(), words[1].to_ne_bytes(), words[2].to_ne_bytes(), words[3].to_ne_bytes());
     Address {
-        ip: [
-            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
-        ],
+        ip: [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]],
         port,
         pad: [0; 6],
     }
@@ -104,12 +108,11 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
     // SAFETY: the helper has no preconditions beyond a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     if protocol == IPPROTO_UDP {
-        // SAFETY: a shared read of a map value.
-        if let Some(flow) = unsafe { FLOWS.get(&cookie) }
-            && flow.remote.ip == remote.ip
-            && flow.remote.port == remote.port
-        {
-            return; // a further datagram of the same flow
+        if let Some(entry) = flows::find(cookie) {
+            let known = entry.flow().remote;
+            if known.ip == remote.ip && known.port == remote.port {
+                return; // a further datagram of the same flow
+            }
         }
     }
     // A socket whose connect failed may connect again: the entry is set anew.
@@ -128,16 +131,19 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
         captured: 0,
         random: [0; 16],
     };
-    if FLOWS.insert(&cookie, &flow, 0).is_err() {
-        emit::produced(kind::CONNECT);
-        emit::lost(kind::CONNECT, cause::TABLE_FULL);
-        return;
+    if flows::put(&flow).is_none() {
+        return; // every slot exists
     }
     // A sign to attach early; other ports show themselves with their first payload.
     // SAFETY: a shared read of a map value.
     if remote.port == HTTPS && unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some() {
         if let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT) {
-            entry.write(Connect { header: emit::header(kind::CONNECT, 0), flow });
+            let event = entry.as_mut_ptr();
+            // SAFETY: `event` is memory of the reserved entry, filled before submit.
+            unsafe {
+                (*event).header = emit::header(kind::CONNECT, 0);
+                (*event).flow = flow;
+            }
             emit::submit(entry, Urgency::Now);
         }
     }

@@ -20,7 +20,7 @@ use sensor_common::{
 use super::packet::{self, UDP};
 use crate::{
     emit::{self, Urgency},
-    maps::FLOWS,
+    flows,
 };
 
 const PASS: i32 = 1;
@@ -55,7 +55,11 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
     if len < DNS_HEADER {
         return None;
     }
-    if len <= SMALL_MESSAGE { send::<SMALL_MESSAGE>(ctx, offset, len) } else { send::<MAX_MESSAGE>(ctx, offset, len) }
+    if len <= SMALL_MESSAGE {
+        send::<SMALL_MESSAGE>(ctx, offset, len)
+    } else {
+        send::<MAX_MESSAGE>(ctx, offset, len)
+    }
 }
 
 #[inline(always)]
@@ -64,23 +68,31 @@ fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Optio
     let take = core::hint::black_box(if len < N { len } else { N });
     // SAFETY: the context is valid for the run of the program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
-    // SAFETY: a shared read of a map value.
-    let flow = unsafe { FLOWS.get(&cookie) };
+    let asker = flows::find(cookie);
     let mut entry = emit::reserve::<Event<N>>(kind::DNS)?;
     let event = entry.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is 1 to N.
     let error = unsafe {
         (*event).answer.header = emit::header(kind::DNS, take as u32);
-        match flow {
-            Some(flow) => (*event).answer.flow = *flow,
-            None => core::ptr::write_bytes(core::ptr::addr_of_mut!((*event).answer.flow).cast::<u8>(), 0, size_of::<Flow>()),
+        match asker {
+            Some(entry) => entry.copy_to(core::ptr::addr_of_mut!((*event).answer.flow)),
+            None => core::ptr::write_bytes(
+                core::ptr::addr_of_mut!((*event).answer.flow).cast::<u8>(),
+                0,
+                size_of::<Flow>(),
+            ),
         }
         (*event).answer.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
         (*event).answer.message_len = len as u64;
         if take == 0 || take > N {
             -1
         } else {
-            bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, (*event).message.as_mut_ptr().cast(), take as u32)
+            bpf_skb_load_bytes(
+                ctx.skb.skb.cast(),
+                offset as u32,
+                (*event).message.as_mut_ptr().cast(),
+                take as u32,
+            )
         }
     };
     if error != 0 {
@@ -88,6 +100,6 @@ fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Optio
         emit::lost(kind::DNS, cause::READ_FAULT);
         return None;
     }
-    emit::submit(entry, Urgency::Now);
-    Some(())
+    let held = asker.is_none_or(flows::Entry::is_own);
+    emit::submit_if(entry, held, kind::DNS, Urgency::Now).then_some(())
 }

@@ -5,12 +5,15 @@
 //! sensor's eyes; this one costs a tenth and sees sockets that are older than the sensor, too. It may run
 //! in softirq context, so it never says who: that was kept at connect. Missed: the end of UDP flows.
 
+use core::ptr::addr_of_mut;
+
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{flow::Close, kind, tls::Handle};
 
 use crate::{
     emit::{self, Urgency},
-    maps::{CONNECTIONS, FLOWS},
+    flows,
+    maps::CONNECTIONS,
     offsets::Kernel,
 };
 
@@ -22,18 +25,25 @@ fn kw_destroy(ctx: RawTracePointContext) -> i32 {
     if cookie == 0 {
         return 0; // nobody ever asked for this socket's name
     }
-    // SAFETY: a shared read of a map value; the socket is going, so nobody writes it any more.
-    let Some(flow) = (unsafe { FLOWS.get(&cookie) }) else { return 0 };
+    let Some(entry) = flows::find(cookie) else { return 0 };
+    let flow = entry.flow();
     if flow.random != [0; 16] {
         let _ = CONNECTIONS.remove(&Handle { bytes: flow.random });
     }
     if flow.captured != 0 {
-        if let Some(mut entry) = emit::reserve::<Close>(kind::CLOSE) {
+        if let Some(mut room) = emit::reserve::<Close>(kind::CLOSE) {
             let (bytes_sent, bytes_received) = socket.tcp_bytes();
-            entry.write(Close { header: emit::header(kind::CLOSE, 0), flow: *flow, bytes_sent, bytes_received });
-            emit::submit(entry, Urgency::Tick);
+            let event = room.as_mut_ptr();
+            // SAFETY: `event` is memory of the reserved entry, filled before submit.
+            unsafe {
+                (*event).header = emit::header(kind::CLOSE, 0);
+                entry.copy_to(addr_of_mut!((*event).flow));
+                (*event).bytes_sent = bytes_sent;
+                (*event).bytes_received = bytes_received;
+            }
+            emit::submit_if(room, entry.is_own(), kind::CLOSE, Urgency::Tick);
         }
     }
-    let _ = FLOWS.remove(&cookie);
+    entry.clear();
     0
 }

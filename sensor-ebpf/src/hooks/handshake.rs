@@ -7,6 +7,8 @@
 //! into a table by which the TLS hook finds the socket of a TLS object. Missed: payload sent before the
 //! sensor started, kernel TLS, and the second request head of a cleartext connection.
 
+use core::ptr::addr_of_mut;
+
 use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
     macros::cgroup_skb,
@@ -15,7 +17,6 @@ use aya_ebpf::{
 use aya_log_ebpf::info;
 use sensor_common::{
     cause,
-    connect::Flow,
     handshake::{self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, shape, state},
     kind,
     tls::{Connection, Handle},
@@ -24,7 +25,8 @@ use sensor_common::{
 use super::packet::{self, Payload, TCP, UDP};
 use crate::{
     emit::{self, Urgency},
-    maps::{CONNECTIONS, FLOWS, MODEL_ADDRESSES},
+    flows::{self, Entry},
+    maps::{CONNECTIONS, MODEL_ADDRESSES},
     offsets,
 };
 
@@ -54,9 +56,8 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
     };
     // SAFETY: the context is valid for the run of the program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
-    let flow = FLOWS.get_ptr_mut(&cookie)?;
-    // SAFETY: the entry stays valid for this run; packets of one socket leave one after the other.
-    let flow = unsafe { &mut *flow };
+    let entry = flows::find(cookie)?;
+    let flow = entry.flow();
     if flow.state == state::DONE || payload.len == 0 {
         return None;
     }
@@ -64,7 +65,7 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
         flow.local = packet::source(ctx, transport)?;
     }
     let Payload { seq, offset, len } = payload;
-    if transport.protocol == UDP { quic(ctx, flow, offset, len) } else { tcp(ctx, flow, seq, offset, len) }
+    if transport.protocol == UDP { quic(ctx, entry, offset, len) } else { tcp(ctx, entry, seq, offset, len) }
 }
 
 #[inline(always)]
@@ -89,27 +90,29 @@ fn load(ctx: &SkBuffContext, offset: usize, to: *mut u8, len: usize, limit: usiz
 }
 
 #[inline(always)]
-fn quic(ctx: &SkBuffContext, flow: &mut Flow, offset: usize, len: usize) -> Option<()> {
+fn quic(ctx: &SkBuffContext, entry: Entry, offset: usize, len: usize) -> Option<()> {
+    let flow = entry.flow();
     flow.state = state::DONE;
     let first = peek(ctx, offset, len)?;
     // Long header with the fixed bit and a version (RFC 9000 17.2).
     let version = u32::from_be_bytes([first[1], first[2], first[3], first[4]]);
     if first[0] & 0xc0 == 0xc0 && version != 0 {
         flow.captured = 1;
-        chunk(ctx, flow, shape::QUIC, 0, offset, len)?;
+        chunk(ctx, entry, shape::QUIC, 0, offset, len)?;
     }
     Some(())
 }
 
 #[inline(always)]
-fn tcp(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usize) -> Option<()> {
+fn tcp(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize) -> Option<()> {
+    let flow = entry.flow();
     flow.packets = flow.packets.wrapping_add(1);
     if flow.packets > MAX_PACKETS {
         flow.state = state::DONE;
         return None;
     }
     if flow.state == state::NEW || flow.state == state::TUNNEL {
-        begin(ctx, flow, seq, offset, len)?;
+        begin(ctx, entry, seq, offset, len)?;
     }
     let shape = match flow.state {
         state::TLS => shape::TLS,
@@ -138,7 +141,7 @@ fn tcp(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usize
         if done >= take {
             break;
         }
-        if chunk(ctx, flow, shape, start.wrapping_add(done as u32), offset + done, take - done).is_none() {
+        if chunk(ctx, entry, shape, start.wrapping_add(done as u32), offset + done, take - done).is_none() {
             flow.state = state::DONE;
             break;
         }
@@ -148,7 +151,8 @@ fn tcp(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usize
 
 /// Decides what a flow is from its first payload.
 #[inline(always)]
-fn begin(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usize) -> Option<()> {
+fn begin(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize) -> Option<()> {
+    let flow = entry.flow();
     let first = peek(ctx, offset, len)?;
     // Handshake record of TLS 1.x that holds a ClientHello (RFC 8446 5.1, 4).
     if first[0] == 0x16 && first[1] == 3 && first[5] == 1 {
@@ -162,12 +166,12 @@ fn begin(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usi
         flow.wanted = if wanted < MAX_CAPTURE { wanted } else { MAX_CAPTURE };
         flow.state = state::TLS;
         if offsets::kernel_log() {
-            info!(ctx, "client hello: socket cookie {}, {} of {} bytes", flow.cookie, len, flow.wanted);
+            info!(ctx, "client hello: socket cookie {}, {} of {} bytes", entry.cookie(), len, flow.wanted);
         }
         if len >= PEEK {
             flow.random.copy_from_slice(&first[RANDOM_AT..RANDOM_AT + 16]);
             let connection = Connection {
-                cookie: flow.cookie,
+                cookie: entry.cookie(),
                 object: 0,
                 tgid: flow.task.process.tgid,
                 pad: 0,
@@ -192,7 +196,7 @@ fn begin(ctx: &SkBuffContext, flow: &mut Flow, seq: u32, offset: usize, len: usi
     // SAFETY: a shared read of a map value.
     if unsafe { MODEL_ADDRESSES.get(&flow.remote.ip) }.is_some() {
         flow.captured = 1;
-        chunk(ctx, flow, shape::OTHER, 0, offset, 0)?;
+        chunk(ctx, entry, shape::OTHER, 0, offset, 0)?;
     }
     None
 }
@@ -216,28 +220,27 @@ pub fn is_method(bytes: &[u8; PEEK]) -> bool {
 #[inline(always)]
 fn chunk(
     ctx: &SkBuffContext,
-    flow: &Flow,
+    entry: Entry,
     shape: u32,
     position: u32,
     offset: usize,
     len: usize,
 ) -> Option<()> {
     let take = if len < CHUNK { len } else { CHUNK };
-    let mut entry = emit::reserve::<handshake::Payload>(kind::PAYLOAD)?;
-    let event = entry.as_mut_ptr();
+    let mut room = emit::reserve::<handshake::Payload>(kind::PAYLOAD)?;
+    let event = room.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry, filled before submit.
     let copied = unsafe {
         (*event).header = emit::header(kind::PAYLOAD, take as u32);
-        (*event).flow = *flow;
+        entry.copy_to(addr_of_mut!((*event).flow));
         (*event).shape = shape;
         (*event).offset = position;
         take == 0 || load(ctx, offset, (*event).data.as_mut_ptr(), take, CHUNK).is_some()
     };
     if !copied {
-        entry.discard(0);
+        room.discard(0);
         emit::lost(kind::PAYLOAD, cause::READ_FAULT);
         return None;
     }
-    emit::submit(entry, Urgency::Now);
-    Some(())
+    emit::submit_if(room, entry.is_own(), kind::PAYLOAD, Urgency::Now).then_some(())
 }

@@ -98,4 +98,3 @@ fn kw_exit(ctx: RawTracePointContext) -> i32 {
     }
     0
 }
-

@@ -19,8 +19,8 @@ use aya_ebpf::{
 use sensor_common::{
     Task, cause, kind,
     tls::{
-        Call, Connection, Data, Handle, Layout, MAX_CHUNK, MAX_CHUNKS, NO_POINTER, SEARCH_TRIES, SEARCH_WINDOW, SIZES,
-        direction, handle, verdict,
+        Call, Connection, Data, Handle, Layout, MAX_CHUNK, MAX_CHUNKS, NO_POINTER, SEARCH_TRIES,
+        SEARCH_WINDOW, SIZES, direction, handle, verdict,
     },
 };
 
@@ -144,16 +144,19 @@ fn plaintext(call: &Call, total: u32, tgid: u32) -> Option<()> {
     }
     let mut first = [0u8; 8];
     let peek = if total < 8 { total as usize } else { 8 };
+    // Unreadable bytes are still counted in the position, so that their loss shows.
     // SAFETY: the helper checks the address.
-    if unsafe { bpf_probe_read_user_buf(call.buffer as *const u8, first.get_mut(..peek)?) }.is_err() {
-        emit::produced(kind::TLS);
-        emit::lost(kind::TLS, cause::READ_FAULT);
-        return None;
-    }
+    let readable =
+        unsafe { bpf_probe_read_user_buf(call.buffer as *const u8, first.get_mut(..peek)?) }.is_ok();
     let (cookie, position) = client_side(&connection, call, tgid, total, &first)?;
     if let Some(hits) = HITS.get_ptr_mut(call.target) {
         // SAFETY: the per-CPU slot is valid for this run.
         unsafe { (*hits).model += 1 };
+    }
+    if !readable {
+        emit::produced(kind::TLS);
+        emit::lost(kind::TLS, cause::READ_FAULT);
+        return None;
     }
     send(call, total, &connection, named, cookie, position)
 }
@@ -215,6 +218,8 @@ fn is_request(first: &[u8; 8]) -> bool {
             | [b'O', b'P', b'T', b'I']
             | [b'P', b'A', b'T', b'C']
             | [b'C', b'O', b'N', b'N']
+            // The preface of HTTP/2 (RFC 9113 3.4), which user space reports as not read.
+            | [b'P', b'R', b'I', b' ']
     )
 }
 
@@ -302,14 +307,7 @@ fn learn(layout: *mut Layout, pointer: u32, random: u32) {
 }
 
 #[inline(always)]
-fn send(
-    call: &Call,
-    total: u32,
-    connection: &Handle,
-    named: u32,
-    cookie: u64,
-    position: u64,
-) -> Option<()> {
+fn send(call: &Call, total: u32, connection: &Handle, named: u32, cookie: u64, position: u64) -> Option<()> {
     let task = offsets::current_task();
     let mut offset = 0u32;
     for _ in 0..MAX_CHUNKS {

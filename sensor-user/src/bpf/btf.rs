@@ -22,7 +22,9 @@ const MAX_DEPTH: u32 = 8;
 #[derive(Debug, Error)]
 pub enum BtfError {
     /// The kernel does not show its types.
-    #[error("cannot read kernel type information {path}: {source}; use a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "cannot read kernel type information {path}: {source}; use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     Unreadable {
         /// File.
         path: String,
@@ -149,11 +151,11 @@ fn string(strings: &[u8], at: u32) -> &str {
 /// Bytes after the common part of a type of this kind.
 fn tail(kind: u32, count: usize) -> Option<usize> {
     Some(match kind {
-        1 | 14 | 17 => 4,                    // int, var, decl tag
-        2 | 7..=12 | 16 | 18 => 0,           // pointer, fwd, typedef, qualifiers, func, float, type tag
+        1 | 14 | 17 => 4,          // int, var, decl tag
+        2 | 7..=12 | 16 | 18 => 0, // pointer, fwd, typedef, qualifiers, func, float, type tag
         KIND_ARRAY => 12,
         KIND_STRUCT | KIND_UNION | 15 | 19 => count * 12, // and datasec, enum64
-        6 | 13 => count * 8,                 // enum, func proto
+        6 | 13 => count * 8,                              // enum, func proto
         _ => return None,
     })
 }

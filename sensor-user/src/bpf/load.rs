@@ -5,8 +5,8 @@ use std::{fs::File, path::PathBuf};
 use aya::{
     Ebpf, EbpfLoader,
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError, RawTracePoint,
-        UProbe,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
+        RawTracePoint, UProbe,
     },
 };
 use aya_log::EbpfLogger;
@@ -28,13 +28,17 @@ pub enum LoadError {
     #[error("this build has no kernel programs in it; build with `cargo xtask build`")]
     NoObject,
     /// Not allowed.
-    #[error("loading BPF programs needs root (or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN); run with sudo")]
+    #[error(
+        "loading BPF programs needs root (or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN); run with sudo"
+    )]
     NotPermitted,
     /// No type information.
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// No unified hierarchy.
-    #[error("no cgroup v2 hierarchy is mounted; mount one, for example `mount -t cgroup2 none /sys/fs/cgroup/unified`")]
+    #[error(
+        "no cgroup v2 hierarchy is mounted; mount one, for example `mount -t cgroup2 none /sys/fs/cgroup/unified`"
+    )]
     NoCgroup2,
     /// The cgroup root cannot be opened.
     #[error("cannot open cgroup root {path}: {source}")]
@@ -110,7 +114,11 @@ impl Loaded {
 
         let with_log = u32::from(kernel_log);
         let mut loader = EbpfLoader::new();
-        loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(setting::KERNEL_LOG, &with_log, true);
+        loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(
+            setting::KERNEL_LOG,
+            &with_log,
+            true,
+        );
         for (name, bytes) in &offsets {
             loader.override_global(name, bytes, true);
         }
@@ -185,8 +193,11 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
             program.attach(cgroup, mode)?;
         }
         Point::Egress | Point::Ingress => {
-            let direction =
-                if point == Point::Egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
+            let direction = if point == Point::Egress {
+                CgroupSkbAttachType::Egress
+            } else {
+                CgroupSkbAttachType::Ingress
+            };
             let program: &mut CgroupSkb = program.try_into()?;
             program.load()?;
             program.attach(cgroup, direction, mode)?;

@@ -104,8 +104,7 @@ impl Prober {
         let closer = self.closer.clone().ok_or(ProgramError::NotAttached)?;
         let mut attached = ProbeLinks { links: Vec::with_capacity(functions.len() * 2), closer };
         for name in ["kw_tls_return", "kw_tls_enter"] {
-            let program: &mut UProbe =
-                ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
+            let program: &mut UProbe = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
             for function in functions {
                 let cookie =
                     u64::from(target) | u64::from(function.reads) << 32 | u64::from(function.counts) << 33;

@@ -40,6 +40,7 @@ impl Reader {
     pub fn waiter(&self) -> io::Result<AsyncFd<OwnedFd>> {
         let fd = self.ring.as_fd().try_clone_to_owned()?;
         // SAFETY: an `OwnedFd` keeps its descriptor open and the same until it is dropped.
-        unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
+        unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+            .map_err(|error| error.into_parts().1)
     }
 }

@@ -1,13 +1,13 @@
 //! Typed access to the kernel tables that user space reads and writes.
 
+use attribution::event::FlowInfo;
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
-use attribution::event::FlowInfo;
 use sensor_common::{
     Counters, Generation, Task, cause,
-    connect::{Address, Flow},
+    connect::{Address, Flow, slot},
     handshake::state,
     kind,
     tls::{Connection, Handle, Hits, Layout},
@@ -24,7 +24,14 @@ macro_rules! pod {
     )*};
 }
 
-pod!(PodCounters(Counters), PodHandle(Handle), PodHits(Hits), PodLayout(Layout), PodConnection(Connection), PodFlow(Flow));
+pod!(
+    PodCounters(Counters),
+    PodHandle(Handle),
+    PodHits(Hits),
+    PodLayout(Layout),
+    PodConnection(Connection),
+    PodFlow(Flow)
+);
 
 /// Counters of all event kinds, summed over CPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +50,7 @@ pub struct Tables {
     verdicts: HashMap<MapData, PodHandle, u8>,
     connections: HashMap<MapData, PodHandle, PodConnection>,
     addresses: HashMap<MapData, [u8; 16], u32>,
-    flows: HashMap<MapData, u64, PodFlow>,
+    flows: Array<MapData, PodFlow>,
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapError> {
@@ -140,7 +147,7 @@ impl Tables {
             captured: 1,
             random: [0; 16],
         };
-        self.flows.insert(flow.cookie, PodFlow(known), 0)
+        self.flows.set(slot(flow.cookie), PodFlow(known), 0)
     }
 
     /// Marks an address that a model host has been seen to have.

@@ -63,7 +63,9 @@ impl Cgroups {
             }
             let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
             pending.extend(
-                entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+                entries
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
             );
         }
         None

@@ -1,11 +1,6 @@
 //! Paths of executables by device and inode.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
-};
+use std::{collections::HashMap, fs::File, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use attribution::event::{FileId, ProcessImage};
 

@@ -154,10 +154,8 @@ fn holders(open: &[Open]) -> HashMap<u32, Option<ProcessKey>> {
     let Ok(processes) = procfs::process::all_processes() else { return holders };
     for process in processes.flatten() {
         let (Ok(stat), Ok(files)) = (process.stat(), process.fd()) else { continue };
-        let key = ProcessKey {
-            pid: stat.pid.unsigned_abs(),
-            start_ns: stat.starttime.saturating_mul(tick_ns),
-        };
+        let key =
+            ProcessKey { pid: stat.pid.unsigned_abs(), start_ns: stat.starttime.saturating_mul(tick_ns) };
         for file in files.flatten() {
             let procfs::process::FDTarget::Socket(inode) = file.target else { continue };
             let Ok(inode) = u32::try_from(inode) else { continue };

@@ -149,12 +149,7 @@ fn process(generation: &raw::Generation) -> ProcessKey {
 }
 
 fn task(task: &raw::Task) -> Task {
-    Task {
-        process: process(&task.process),
-        cgroup_id: task.cgroup_id,
-        uid: task.uid,
-        comm: text(&task.comm),
-    }
+    Task { process: process(&task.process), cgroup_id: task.cgroup_id, uid: task.uid, comm: text(&task.comm) }
 }
 
 fn flow(flow: &raw::connect::Flow) -> FlowInfo {

@@ -81,7 +81,8 @@ fn find(
     symbols: &'static str,
     strings: &'static str,
 ) -> Result<Vec<Function>, ElfError> {
-    let (Some(table), Some(names)) = (section(object, file, symbols)?, section(object, file, strings)?) else {
+    let (Some(table), Some(names)) = (section(object, file, symbols)?, section(object, file, strings)?)
+    else {
         return Ok(Vec::new());
     };
     // A name in the table is the name or its tail; a file without the texts needs no second look.

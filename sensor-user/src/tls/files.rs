@@ -1,11 +1,6 @@
 //! Every file looked at for TLS functions, once for each inode and version.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{collections::HashMap, fs::File, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::elf;
 use crate::bpf::Function;

@@ -290,11 +290,7 @@ impl Policy {
             }
             last = path;
             // Through map_files it is the mapped inode itself, in any mount namespace, deleted or not.
-            let range = range
-                .split('-')
-                .map(|end| end.trim_start_matches('0'))
-                .collect::<Vec<_>>()
-                .join("-");
+            let range = range.split('-').map(|end| end.trim_start_matches('0')).collect::<Vec<_>>().join("-");
             if self.add(ebpf, &PathBuf::from(format!("/proc/{pid}/map_files/{range}")), now_ns) {
                 found.push(path.rsplit('/').next().unwrap_or(path).to_owned());
             }
@@ -347,10 +343,13 @@ impl Policy {
         match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
             Ok(links) => {
                 self.next_index += 1;
-                tracing::info!(file = library.path, functions = library.functions.len(), "TLS library probed");
+                tracing::info!(
+                    file = library.path,
+                    functions = library.functions.len(),
+                    "TLS library probed"
+                );
                 let budget = Budget::new(self.budget_per_s, now_ns);
-                let target =
-                    Target { index, library, budget, whole: Some(links), processes: HashMap::new() };
+                let target = Target { index, library, budget, whole: Some(links), processes: HashMap::new() };
                 self.targets.insert(key, target);
                 true
             }

@@ -362,3 +362,16 @@ fn arguments_hold_neither_keys_nor_prompts() {
     assert_eq!(args[3..], ["-d", "[text, 23 bytes]"]);
     assert!(args[2].contains(&fingerprint(KEY)) && !args[2].contains(KEY), "{}", args[2]);
 }
+
+#[test]
+fn a_stream_that_said_its_end_is_whole_although_the_client_closed_at_once() {
+    let (mut script, client) = agent();
+    script.hello(&client, Some(HOST)).write(&client, request(KEY, "m"));
+    let event =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    script.read(&client, format!("{head}{:x}\r\n{event}\r\n", event.len()));
+    let call = script.close(&client).run().one_call();
+    assert_eq!((call.incomplete_reason.as_str(), call.duration_ms.is_some()), ("", true));
+    assert_eq!(call.tokens.unwrap().quality, "exact");
+}

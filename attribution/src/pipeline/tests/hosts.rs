@@ -192,3 +192,17 @@ fn the_rest_of_a_cleartext_request_elsewhere_is_no_gap() {
     told.assert_nothing();
     assert_eq!(told.counts().out_of_order, 0);
 }
+
+#[test]
+fn http2_is_named_as_the_reason_and_not_copied_further() {
+    let (mut script, client) = agent();
+    script.hello(&client, Some(HOST)).write(&client, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let told = script.close(&client).run();
+    assert_eq!(told.verdicts(), [true, false]);
+    assert!(told.calls().is_empty());
+    let tls = told.flows()[0].tls.clone().unwrap();
+    assert_eq!(
+        (tls.coverage.as_str(), tls.coverage_reason.as_str()),
+        ("none", "http/2: its frames are not read")
+    );
+}
