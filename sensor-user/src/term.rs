@@ -161,6 +161,21 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     out.into()
 }
 
+/// The end of `text` in `columns`, the cut marked: of a path the last parts tell most.
+pub fn cut_start(text: &str, columns: usize) -> Cow<'_, str> {
+    if columns_of(text) <= columns {
+        return text.into();
+    }
+    let mut left = columns.saturating_sub(1);
+    let start = text.char_indices().rev().take_while(|(_, char)| {
+        let taken = left.checked_sub(columns_of_char(*char));
+        left = taken.unwrap_or(left);
+        taken.is_some()
+    });
+    let at = start.last().map_or(text.len(), |(at, _)| at);
+    if columns == 0 { "".into() } else { format!("…{}", text.get(at..).unwrap_or_default()).into() }
+}
+
 fn columns_of_char(char: char) -> usize {
     if matches!(char, '\0'..'\u{1100}' | '\u{2000}'..'\u{2e80}') { 1 } else { 2 }
 }
@@ -191,6 +206,9 @@ mod tests {
         assert_eq!(escape("日本", 2), "日本");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut_start("abcdef", 4), "…def");
+        assert_eq!(cut_start("日本語", 5), "…本語");
+        assert_eq!((cut_start("abc", 3), cut_start("abc", 0)), ("abc".into(), "".into()));
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abc", 0), "");
     }

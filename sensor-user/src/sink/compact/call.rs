@@ -7,7 +7,7 @@ use super::{
     line::Line,
     text::{self, UNKNOWN},
 };
-use crate::term::{Style, cut};
+use crate::term::{Style, cut, cut_start};
 
 const TIME: usize = 12;
 const OPERATION: usize = 11;
@@ -76,7 +76,7 @@ pub(super) fn line(time: u64, call: &ModelCall, columns: &Columns, zone: &TimeZo
     let mut line = Line::default();
     line.cell(Style::Dim, text::clock(time, zone), TIME)
         .cell(Style::Bold, process, columns.process)
-        .cell(Style::Plain, cut(&workload, columns.limit(columns.workload)), columns.workload)
+        .cell(Style::Plain, cut_start(&workload, columns.limit(columns.workload)), columns.workload)
         .cell(Style::Plain, cut(&model, columns.limit(columns.model)), columns.model)
         .cell(Style::Dim, cut(&operation, columns.limit(OPERATION)), OPERATION)
         .cell(status_style, status, STATUS)
