@@ -1,7 +1,7 @@
 //! Ending what was started: SIGINT and SIGTERM end the task in order, children by their process group.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStderr, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -65,6 +65,11 @@ impl Group {
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self> {
         let child = command.process_group(0).spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child, name: name.to_owned(), stopped: false })
+    }
+
+    /// Its standard error, when that was piped; handed out once.
+    pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// The process id, which is the group's id too.
