@@ -259,16 +259,7 @@ impl Response {
 
 fn credential(found: &Found, provider: &Provider) -> Credential {
     let issuer = if found.provider.is_empty() { provider.id() } else { &found.provider };
-    Credential {
-        fingerprint: found.fingerprint.as_str().to_owned(),
-        provider: issuer.to_owned(),
-        kind: found.kind.as_str().to_owned(),
-        lifetime: found.lifetime.as_str().to_owned(),
-        hint: found.hint.clone(),
-        carrier: found.carrier.clone(),
-        evidence: "wire".into(),
-        origin: None,
-    }
+    Credential { provider: issuer.to_owned(), ..found.record() }
 }
 
 /// Whether the path of a model call names its streaming form: `:streamGenerateContent` (Gemini),
