@@ -4,6 +4,7 @@ mod connect;
 mod dns;
 mod flow;
 mod handshake;
+mod http;
 mod packet;
 mod process;
 mod tls;

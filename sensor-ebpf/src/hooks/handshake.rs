@@ -22,7 +22,10 @@ use sensor_common::{
     tls::{Connection, Handle},
 };
 
-use super::packet::{self, Payload, TCP, UDP};
+use super::{
+    http,
+    packet::{self, Payload, TCP, UDP},
+};
 use crate::{
     emit::{self, Urgency},
     flows::{self, Entry},
@@ -187,7 +190,7 @@ fn begin(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize)
         return None; // the tunnel may still begin later
     }
     flow.first_seq = seq;
-    if is_method(&first) {
+    if http::is_method([first[0], first[1], first[2], first[3]]) {
         flow.state = if first[..4] == *b"CONN" { state::TUNNEL } else { state::HTTP };
         flow.wanted = MAX_CAPTURE;
         return Some(());
@@ -199,22 +202,6 @@ fn begin(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize)
         chunk(ctx, entry, shape::OTHER, 0, offset, 0)?;
     }
     None
-}
-
-/// Whether `bytes` begin with an HTTP request method and a space (RFC 9110 9.3).
-#[inline(always)]
-pub fn is_method(bytes: &[u8; PEEK]) -> bool {
-    matches!(
-        [bytes[0], bytes[1], bytes[2], bytes[3]],
-        [b'G', b'E', b'T', b' ']
-            | [b'P', b'O', b'S', b'T']
-            | [b'P', b'U', b'T', b' ']
-            | [b'H', b'E', b'A', b'D']
-            | [b'D', b'E', b'L', b'E']
-            | [b'O', b'P', b'T', b'I']
-            | [b'P', b'A', b'T', b'C']
-            | [b'C', b'O', b'N', b'N']
-    )
 }
 
 #[inline(always)]

@@ -24,6 +24,7 @@ use sensor_common::{
     },
 };
 
+use super::http;
 use crate::{
     emit::{self, Urgency},
     maps::{CALLS, CONNECTIONS, HITS, LAYOUTS, VERDICTS},
@@ -206,21 +207,11 @@ fn client_side(
     }
 }
 
+/// A request of HTTP/1, or the preface of HTTP/2 (RFC 9113 3.4), which user space reports as not read.
 #[inline(always)]
 fn is_request(first: &[u8; 8]) -> bool {
-    matches!(
-        [first[0], first[1], first[2], first[3]],
-        [b'G', b'E', b'T', b' ']
-            | [b'P', b'O', b'S', b'T']
-            | [b'P', b'U', b'T', b' ']
-            | [b'H', b'E', b'A', b'D']
-            | [b'D', b'E', b'L', b'E']
-            | [b'O', b'P', b'T', b'I']
-            | [b'P', b'A', b'T', b'C']
-            | [b'C', b'O', b'N', b'N']
-            // The preface of HTTP/2 (RFC 9113 3.4), which user space reports as not read.
-            | [b'P', b'R', b'I', b' ']
-    )
+    let start = [first[0], first[1], first[2], first[3]];
+    http::is_method(start) || start == *b"PRI "
 }
 
 #[inline(always)]
