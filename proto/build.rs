@@ -11,6 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enum_attribute(".", "#[serde(rename_all = \"snake_case\")]")
         .boxed(".keywitness.v1.Record.body.model_call")
         .boxed(".keywitness.v1.Record.body.flow")
+        .boxed(".keywitness.v1.Record.body.credential_access")
+        .boxed(".keywitness.v1.Record.body.session")
+        .btree_map(["."])
         .field_attribute("Record.body", "#[serde(flatten)]");
     // Absent, empty and zero are written as nothing: in this schema unknown is absent, never 0.
     let set = files.clone();
@@ -26,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Adds the serde attributes of one message: RFC 3339 times, and nothing for what is absent.
 fn json_rules(config: &mut prost_build::Config, path: &str, message: &prost_types::DescriptorProto) {
     use prost_types::field_descriptor_proto::{Label, Type};
-    const TIMES: [&str; 10] = [
+    const TIMES: [&str; 12] = [
         "time",
         "start_time",
         "opened",
@@ -37,6 +40,8 @@ fn json_rules(config: &mut prost_build::Config, path: &str, message: &prost_type
         "last_seen",
         "since",
         "until",
+        "valid_from",
+        "valid_until",
     ];
     for field in &message.field {
         if field.oneof_index.is_some() && !field.proto3_optional() {
@@ -44,7 +49,10 @@ fn json_rules(config: &mut prost_build::Config, path: &str, message: &prost_type
         }
         let at = format!("{path}.{}", field.name());
         let optional = field.proto3_optional() || field.r#type() == Type::Message;
-        let rule = if field.label() == Label::Repeated {
+        let map = field.r#type() == Type::Message && field.type_name().ends_with("LabelsEntry");
+        let rule = if map {
+            "skip_serializing_if = \"std::collections::BTreeMap::is_empty\"".to_owned()
+        } else if field.label() == Label::Repeated {
             "skip_serializing_if = \"crate::is_empty\"".to_owned()
         } else if TIMES.contains(&field.name()) && field.r#type() == Type::Fixed64 {
             "with = \"crate::time\", skip_serializing_if = \"crate::is_default\"".to_owned()

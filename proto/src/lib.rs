@@ -19,6 +19,8 @@ impl v1::Record {
         let kind = match &body {
             Body::Flow(_) => "flow",
             Body::ModelCall(_) => "model_call",
+            Body::CredentialAccess(_) => "credential_access",
+            Body::Session(_) => "session",
             Body::Finding(_) => "finding",
             Body::Status(_) => "status",
         };

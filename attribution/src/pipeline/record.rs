@@ -93,6 +93,8 @@ impl Attribution {
             endpoint: Some(endpoint(call.host.as_ref(), &call.provider, flow)),
             source: flow.and_then(Flow::local).map(source),
             incomplete_reason: call.incomplete,
+            session: String::new(),
+            orphaned: false,
         }
     }
 

@@ -89,6 +89,7 @@ impl Sensor {
                 }])
                 .collect(),
             last,
+            gaps: Vec::new(),
         })
     }
 

@@ -69,7 +69,7 @@ impl<W: Write> Sink for Compact<W> {
                 let line = status::line(record.time, status, &mut self.health, &self.zone);
                 self.print(line)
             }
-            None => Ok(()),
+            Some(Body::CredentialAccess(_) | Body::Session(_)) | None => Ok(()),
         }
     }
 
