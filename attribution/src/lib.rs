@@ -10,6 +10,7 @@ pub mod decode;
 pub mod detect;
 pub mod endpoint;
 pub mod event;
+pub mod filter;
 pub mod flow;
 pub mod identity;
 pub mod pipeline;

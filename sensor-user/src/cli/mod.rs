@@ -5,7 +5,9 @@
 
 mod config;
 mod doctor;
+mod filter;
 mod fingerprint;
+mod observe;
 mod report;
 mod run;
 
@@ -21,7 +23,7 @@ use crate::{
 };
 
 /// Where the fleet key is kept.
-const STATE_DIR: &str = "/var/lib/keywitness";
+pub(crate) const STATE_DIR: &str = "/var/lib/keywitness";
 
 /// Keywitness says which process, in which workload, with which credential, is behind every call to an AI model
 /// endpoint from this host, and how many tokens it took. It watches from the kernel: programs, their SDKs and
@@ -90,6 +92,19 @@ Examples:
   keywitness config show-default > config.toml
   keywitness config check config.toml")]
     Config(config::ConfigArgs),
+    /// Show recorded and live records
+    #[command(after_help = format!("\
+Examples:
+  sudo keywitness observe                                the last 20 records of this host
+  sudo keywitness observe --since 2h --workload 'k8s://prod/shop/*'
+  sudo keywitness observe -f --kind model_call --not --provider openai
+  sudo keywitness observe --key @- -o table < leaked.txt    who used this leaked key?
+  keywitness observe --input-file logs/ --finding '*' -o json | jq .
+
+Values of one filter are alternatives, different filters all have to hold, --not negates the next one.
+
+{LEGEND}"))]
+    Observe(observe::ObserveArgs),
 }
 
 /// Arguments of `run`.
@@ -158,6 +173,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Fingerprint(args) => fingerprint::run(&args, &Config::load(file.as_deref())?),
         Command::Config(args) => config::run(&args),
+        Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
     }
 }
 

@@ -3,9 +3,9 @@
 mod call;
 mod finding;
 mod flow;
-mod line;
+pub(super) mod line;
 mod status;
-mod text;
+pub(super) mod text;
 
 #[cfg(test)]
 mod tests;
