@@ -14,4 +14,5 @@ pub mod sensor;
 pub mod sink;
 pub mod source;
 pub mod term;
+pub mod timeline;
 pub mod tls;

@@ -50,7 +50,7 @@ pub struct Row {
 }
 
 /// All fields.
-pub const FIELDS: &[Row] = &[
+pub static FIELDS: &[Row] = &[
     Row {
         field: Field::Key,
         name: "key",

@@ -3,6 +3,7 @@
 //! Standard output has results only, standard error has logs and errors. Exit codes: 0 done, 1 failed,
 //! 2 refused (usage, configuration, privileges or what the kernel lacks); `doctor` has its own meanings.
 
+mod completions;
 mod config;
 mod doctor;
 mod filter;
@@ -10,10 +11,11 @@ mod fingerprint;
 mod observe;
 mod report;
 mod run;
+mod timeline;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -105,6 +107,23 @@ Values of one filter are alternatives, different filters all have to hold, --not
 
 {LEGEND}"))]
     Observe(observe::ObserveArgs),
+    /// Show what happened to a key, a workload or a session, in order
+    #[command(after_help = "\
+Examples:
+  sudo keywitness timeline --key kw1-1a2b --since 1d
+  sudo keywitness timeline --session 0198f2 --html incident.html
+  keywitness timeline --input-file logs/ --workload 'docker://*/web' --html - > incident.html")]
+    Timeline(timeline::TimelineArgs),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = "\
+Example:
+  keywitness completions bash > /etc/bash_completion.d/keywitness")]
+    Completions(completions::CompletionArgs),
+    /// Print the manual page, or write one for each verb to a folder
+    #[command(after_help = "\
+Example:
+  keywitness man /usr/local/share/man/man1")]
+    Man(completions::ManArgs),
 }
 
 /// Arguments of `run`.
@@ -173,6 +192,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Fingerprint(args) => fingerprint::run(&args, &Config::load(file.as_deref())?),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => Ok(completions::completions(&args, Cli::command())),
+        Command::Man(args) => completions::man(&args, Cli::command()),
+        Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
         Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
     }
 }
@@ -203,8 +225,6 @@ fn start_log(cli: &Cli, term: Term) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

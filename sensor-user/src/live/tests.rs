@@ -4,7 +4,7 @@ use std::{
 };
 
 use attribution::filter::{Field, Term};
-use proto::v1::{Flow, Record, Sensor, Status, record::Body};
+use proto::v1::{Record, Sensor, Status, record::Body};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -53,7 +53,7 @@ fn each_client_gets_what_it_asked_for() {
     let mut all = follow(folder.path(), &Filter::default()).unwrap();
     let mut flows = follow(folder.path(), &only("flow")).unwrap();
     hub.write(&status(1)).unwrap();
-    hub.write(&record(2, Body::Flow(Box::new(Flow::default())))).unwrap();
+    hub.write(&record(2, Body::Flow(Box::default()))).unwrap();
     assert_eq!(take(&mut all, 2), (vec![1, 2], 0));
     assert_eq!(take(&mut flows, 1), (vec![2], 0));
     drop(hub);

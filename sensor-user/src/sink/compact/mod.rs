@@ -3,9 +3,9 @@
 mod call;
 mod finding;
 mod flow;
-pub(super) mod line;
+pub(crate) mod line;
 mod status;
-pub(super) mod text;
+pub(crate) mod text;
 
 #[cfg(test)]
 mod tests;
