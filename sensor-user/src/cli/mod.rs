@@ -6,6 +6,7 @@
 mod completions;
 mod config;
 mod doctor;
+mod export;
 mod filter;
 mod fingerprint;
 mod observe;
@@ -114,6 +115,14 @@ Examples:
   sudo keywitness timeline --session 0198f2 --html incident.html
   keywitness timeline --input-file logs/ --workload 'docker://*/web' --html - > incident.html")]
     Timeline(timeline::TimelineArgs),
+    /// Give records to other tools: JSON lines, Parquet, OCSF, FOCUS, OTLP
+    #[command(after_help = "\
+Examples:
+  sudo keywitness export --format parquet --since 30d -o calls.parquet
+  sudo keywitness export --format ocsf --kind finding | curl --data-binary @- https://siem.example.net/
+  sudo keywitness export --format focus --since 30d > showback.csv
+  sudo keywitness export --format otlp --endpoint http://127.0.0.1:4318 --protocol http --since 1h")]
+    Export(export::ExportArgs),
     /// Print a script that completes commands in a shell
     #[command(after_help = "\
 Example:
@@ -194,6 +203,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&args),
         Command::Completions(args) => Ok(completions::completions(&args, Cli::command())),
         Command::Man(args) => completions::man(&args, Cli::command()),
+        Command::Export(args) => export::run(args, &Config::load(file.as_deref())?),
         Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
         Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
     }

@@ -6,8 +6,10 @@ use anyhow::Context as _;
 use attribution::call::Toolkit;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::report::Refused;
 use crate::{
-    config::Config,
+    config::{Config, Export},
+    export::sink::Exporter,
     fleet_key,
     live::Hub,
     sensor::{Options, Sensor, SensorError},
@@ -52,12 +54,24 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
                 _ = terminate.recv() => {}
             }
         };
-        let mut sink = FanOut::new(sink, live(state_dir));
+        let mut sink = FanOut::new(sink, live(state_dir), exporters(&config)?);
         let ended = sensor.run(&mut sink, stop).await.map_err(without_wrapper);
         sink.finish().await;
         ended
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn exporters(config: &Config) -> anyhow::Result<Vec<Exporter>> {
+    let start = |(name, export): (&String, &Export)| {
+        let started = Exporter::start(name, &export.address(), export.filter());
+        started.map_err(|error| {
+            let help =
+                "correct it in the configuration; `keywitness config show-default` shows every setting";
+            Refused::new(format!("export.{name}: {error}"), help).into()
+        })
+    };
+    config.export.iter().map(start).collect()
 }
 
 /// Without it nobody can follow, but everything else works.

@@ -239,6 +239,7 @@ fn call_text(call: &ModelCall) -> String {
     if call.binding == "unbound" {
         words.push("unbound".into());
     }
+    words.retain(|word| !word.is_empty());
     words.join(" ")
 }
 

@@ -44,7 +44,7 @@ pub fn print(timeline: &Timeline, term: &Term, zone: &TimeZone, out: &mut impl W
             .word(Style::Dim, event.evidence.clone());
         writeln!(out, "{}", line.render(term))?;
         // The way down to a process is told once, when it changes.
-        if !event.lineage.is_empty() && event.lineage != last_lineage {
+        if event.lineage.contains('→') && event.lineage != last_lineage {
             last_lineage = &event.lineage;
             let mut line = Line::default();
             line.cell(Style::Plain, "", TIME)
