@@ -14,4 +14,5 @@ pub mod filter;
 pub mod flow;
 pub mod identity;
 pub mod pipeline;
+pub mod replay;
 pub mod usage;

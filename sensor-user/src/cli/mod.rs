@@ -10,6 +10,7 @@ mod export;
 mod filter;
 mod fingerprint;
 mod observe;
+mod replay;
 mod report;
 mod run;
 mod timeline;
@@ -123,6 +124,15 @@ Examples:
   sudo keywitness export --format focus --since 30d > showback.csv
   sudo keywitness export --format otlp --endpoint http://127.0.0.1:4318 --protocol http --since 1h")]
     Export(export::ExportArgs),
+    /// Look at recorded records with the rules of today, and print which findings differ
+    #[command(after_help = "\
+Examples:
+  sudo keywitness replay --since 30d
+  keywitness replay --input-file logs/
+
++ is found now but was not then, - was found then but is not now, ~ is found differently.
+Exit codes: 0 nothing differs, 1 something does.")]
+    Replay(replay::ReplayArgs),
     /// Print a script that completes commands in a shell
     #[command(after_help = "\
 Example:
@@ -204,6 +214,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => Ok(completions::completions(&args, Cli::command())),
         Command::Man(args) => completions::man(&args, Cli::command()),
         Command::Export(args) => export::run(args, &Config::load(file.as_deref())?),
+        Command::Replay(args) => replay::run(args, &Config::load(file.as_deref())?, term),
         Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
         Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
     }
