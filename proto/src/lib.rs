@@ -9,6 +9,8 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/keywitness.v1.rs"));
 }
 
+mod json;
+mod parts;
 pub mod time;
 
 use v1::record::Body;

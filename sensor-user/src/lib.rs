@@ -6,11 +6,14 @@
 pub mod bpf;
 pub mod cli;
 pub mod config;
+pub mod export;
 pub mod fleet_key;
 pub mod identity;
+pub mod live;
 pub mod records;
 pub mod sensor;
 pub mod sink;
 pub mod source;
 pub mod term;
+pub mod timeline;
 pub mod tls;

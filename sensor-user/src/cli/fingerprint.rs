@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{IsTerminal, Read, Write},
     os::fd::AsFd,
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -51,11 +52,23 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: &FingerprintArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    print_stdin(&args.state.state_dir, config, args.output, &mut std::io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fingerprints of the secrets on standard input.
+pub(super) fn of_stdin(state_dir: &Path, config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut out = Vec::new();
+    print_stdin(state_dir, config, Form::Text, &mut out)?;
+    Ok(String::from_utf8(out)?.lines().map(str::to_owned).collect())
+}
+
+fn print_stdin(state_dir: &Path, config: &Config, form: Form, out: &mut impl Write) -> anyhow::Result<()> {
     let catalogue = config.catalogue()?;
-    let opened = fleet_key::open(&args.state.state_dir)?;
+    let opened = fleet_key::open(state_dir)?;
     if opened.created {
         tracing::warn!(
-            state_dir = %args.state.state_dir.display(),
+            state_dir = %state_dir.display(),
             "made a new fleet key; fingerprints of other keys are different (see --state-dir)"
         );
     }
@@ -72,8 +85,7 @@ pub(super) fn run(args: &FingerprintArgs, config: &Config) -> anyhow::Result<Exi
             "reading secrets from the terminal, one per line, not shown; end with Ctrl-D"
         )?;
     }
-    print_all(file, typed, &names, &extractor, args.output, &mut std::io::stdout().lock())?;
-    Ok(ExitCode::SUCCESS)
+    print_all(file, typed, &names, &extractor, form, out)
 }
 
 fn print_all(

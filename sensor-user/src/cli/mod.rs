@@ -3,15 +3,21 @@
 //! Standard output has results only, standard error has logs and errors. Exit codes: 0 done, 1 failed,
 //! 2 refused (usage, configuration, privileges or what the kernel lacks); `doctor` has its own meanings.
 
+mod completions;
 mod config;
 mod doctor;
+mod export;
+mod filter;
 mod fingerprint;
+mod observe;
+mod replay;
 mod report;
 mod run;
+mod timeline;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -21,7 +27,7 @@ use crate::{
 };
 
 /// Where the fleet key is kept.
-const STATE_DIR: &str = "/var/lib/keywitness";
+pub(crate) const STATE_DIR: &str = "/var/lib/keywitness";
 
 /// Keywitness says which process, in which workload, with which credential, is behind every call to an AI model
 /// endpoint from this host, and how many tokens it took. It watches from the kernel: programs, their SDKs and
@@ -90,6 +96,53 @@ Examples:
   keywitness config show-default > config.toml
   keywitness config check config.toml")]
     Config(config::ConfigArgs),
+    /// Show recorded and live records
+    #[command(after_help = format!("\
+Examples:
+  sudo keywitness observe                                the last 20 records of this host
+  sudo keywitness observe --since 2h --workload 'k8s://prod/shop/*'
+  sudo keywitness observe -f --kind model_call --not --provider openai
+  sudo keywitness observe --key @- -o table < leaked.txt    who used this leaked key?
+  keywitness observe --input-file logs/ --finding '*' -o json | jq .
+
+Values of one filter are alternatives, different filters all have to hold, --not negates the next one.
+
+{LEGEND}"))]
+    Observe(observe::ObserveArgs),
+    /// Show what happened to a key, a workload or a session, in order
+    #[command(after_help = "\
+Examples:
+  sudo keywitness timeline --key kw1-1a2b --since 1d
+  sudo keywitness timeline --session 0198f2 --html incident.html
+  keywitness timeline --input-file logs/ --workload 'docker://*/web' --html - > incident.html")]
+    Timeline(timeline::TimelineArgs),
+    /// Give records to other tools: JSON lines, Parquet, OCSF, FOCUS, OTLP
+    #[command(after_help = "\
+Examples:
+  sudo keywitness export --format parquet --since 30d -o calls.parquet
+  sudo keywitness export --format ocsf --kind finding | curl --data-binary @- https://siem.example.net/
+  sudo keywitness export --format focus --since 30d > showback.csv
+  sudo keywitness export --format otlp --endpoint http://127.0.0.1:4318 --protocol http --since 1h")]
+    Export(export::ExportArgs),
+    /// Look at recorded records with the rules of today, and print which findings differ
+    #[command(after_help = "\
+Examples:
+  sudo keywitness replay --since 30d
+  keywitness replay --input-file logs/
+
++ is found now but was not then, - was found then but is not now, ~ is found differently.
+Exit codes: 0 nothing differs, 1 something does.")]
+    Replay(replay::ReplayArgs),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = "\
+Example:
+  keywitness completions bash > /etc/bash_completion.d/keywitness")]
+    Completions(completions::CompletionArgs),
+    /// Print the manual page, or write one for each verb to a folder
+    #[command(after_help = "\
+Example:
+  keywitness man /usr/local/share/man/man1")]
+    Man(completions::ManArgs),
 }
 
 /// Arguments of `run`.
@@ -158,6 +211,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Fingerprint(args) => fingerprint::run(&args, &Config::load(file.as_deref())?),
         Command::Config(args) => config::run(&args),
+        Command::Completions(args) => Ok(completions::completions(&args, Cli::command())),
+        Command::Man(args) => completions::man(&args, Cli::command()),
+        Command::Export(args) => export::run(args, &Config::load(file.as_deref())?),
+        Command::Replay(args) => replay::run(args, &Config::load(file.as_deref())?, term),
+        Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
+        Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
     }
 }
 
@@ -187,8 +246,6 @@ fn start_log(cli: &Cli, term: Term) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

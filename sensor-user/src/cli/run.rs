@@ -6,11 +6,14 @@ use anyhow::Context as _;
 use attribution::call::Toolkit;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::report::Refused;
 use crate::{
-    config::Config,
+    config::{Config, Export},
+    export::sink::Exporter,
     fleet_key,
+    live::Hub,
     sensor::{Options, Sensor, SensorError},
-    sink,
+    sink::{self, fan_out::FanOut},
     term::Term,
 };
 
@@ -22,7 +25,7 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
         tracing::info!(state_dir = %state_dir.display(), key_id = opened.key.key_id(), "fleet key created");
     }
     let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint);
-    let mut sink = sink::open(config.output.format, term, std::io::stdout());
+    let sink = sink::open(config.output.format, term, std::io::stdout());
     if config.kernel.log {
         tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;
     }
@@ -51,9 +54,30 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
                 _ = terminate.recv() => {}
             }
         };
-        sensor.run(sink.as_mut(), stop).await.map_err(without_wrapper)
+        let mut sink = FanOut::new(sink, live(state_dir), exporters(&config)?);
+        let ended = sensor.run(&mut sink, stop).await.map_err(without_wrapper);
+        sink.finish().await;
+        ended
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn exporters(config: &Config) -> anyhow::Result<Vec<Exporter>> {
+    let start = |(name, export): (&String, &Export)| {
+        let started = Exporter::start(name, &export.address(), export.filter());
+        started.map_err(|error| {
+            let help =
+                "correct it in the configuration; `keywitness config show-default` shows every setting";
+            Refused::new(format!("export.{name}: {error}"), help).into()
+        })
+    };
+    config.export.iter().map(start).collect()
+}
+
+/// Without it nobody can follow, but everything else works.
+fn live(state_dir: &Path) -> Option<Hub> {
+    let hub = Hub::open(state_dir);
+    hub.inspect_err(|error| tracing::warn!(%error, "`keywitness observe --follow` will not work")).ok()
 }
 
 /// The error itself where the command line knows what to advise.

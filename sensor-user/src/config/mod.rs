@@ -2,12 +2,14 @@
 
 mod additions;
 mod error;
+mod export;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
@@ -17,6 +19,7 @@ use attribution::{credential::Hint, endpoint::Catalogue};
 use serde::{Deserialize, de::IgnoredAny};
 
 pub use error::ConfigError;
+pub use export::Export;
 pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval};
 
 /// Where the file is looked for unless one is named.
@@ -39,6 +42,8 @@ pub struct Config {
     pub identity: Identity,
     /// What is shown of credentials.
     pub credentials: Credentials,
+    /// Receivers of records, by name.
+    pub export: BTreeMap<String, Export>,
     additions: Additions,
 }
 
@@ -59,6 +64,7 @@ struct FileForm {
     tls: Tls,
     identity: Identity,
     credentials: Credentials,
+    export: BTreeMap<String, Export>,
     /// These four are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
     _provider: IgnoredAny,
@@ -162,6 +168,7 @@ impl Config {
             tls: form.tls,
             identity: form.identity,
             credentials: form.credentials,
+            export: form.export,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
     }

@@ -45,7 +45,7 @@ fn the_examples_of_the_default_file_work() {
         .lines()
         .filter_map(|line| match line.strip_prefix("# ") {
             Some(rest)
-                if rest.starts_with("[[")
+                if rest.starts_with('[')
                     || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) =>
             {
                 Some(rest)
@@ -58,6 +58,7 @@ fn the_examples_of_the_default_file_work() {
     let config = parse(&text).unwrap();
     assert_eq!(config.identity.host.as_ref().map(HostName::as_str), Some("db-1.example.net"));
     assert!(config.catalogue().unwrap().provider("our-vllm").is_some());
+    assert_eq!(config.export["collector"].filter().terms.len(), 2);
 }
 
 #[test]

@@ -1,24 +1,29 @@
 //! Recorded records, for the verbs that look back: JSON lines, plain or as zstd frames.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::PathBuf,
-};
+mod lines;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use attribution::filter::Filter;
 use clap::Args;
 use proto::v1::Record;
 
-/// First bytes of a zstd frame (RFC 8878 3.1.1).
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+use crate::cli::STATE_DIR;
+
+/// The log's folder below the state folder.
+const LOG: &str = "log";
 
 /// Which records a verb looks at.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// Read records from this file (JSON lines, may be compressed with zstd), `-` for standard input
+    /// Read records from this file (JSON lines, may be compressed with zstd) or folder of such files, `-` for
+    /// standard input [default: the log of this host]
     #[arg(long, value_name = "FILE")]
-    input_file: PathBuf,
+    input_file: Option<PathBuf>,
+    /// Folder of the sensor's log and fleet key
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
+    state_dir: PathBuf,
 }
 
 /// Records one after the other; a line that is none is an error with its place, and the rest goes on.
@@ -27,44 +32,107 @@ pub type Records = Box<dyn Iterator<Item = anyhow::Result<Record>>>;
 impl RecordArgs {
     /// The records, oldest first.
     pub fn read(&self) -> anyhow::Result<Records> {
-        let name = self.input_file.display().to_string();
-        let input: Box<dyn Read> = match name.as_str() {
-            "-" => Box::new(io::stdin().lock()),
-            _ => Box::new(File::open(&self.input_file).with_context(|| format!("cannot open {name}"))?),
+        self.matching(&Filter::default())
+    }
+
+    /// The records that `filter` lets through, oldest first. What cannot match is not even parsed.
+    pub fn matching(&self, filter: &Filter) -> anyhow::Result<Records> {
+        let log = self.state_dir.join(LOG);
+        let lines = match &self.input_file {
+            Some(path) => lines::open(path)?,
+            None => lines::open(&log).with_context(|| {
+                format!(
+                    "no records at {}: start `keywitness run`, or name a file with --input-file",
+                    log.display()
+                )
+            })?,
         };
-        let mut input = BufReader::new(input);
-        let compressed = input.fill_buf()?.starts_with(&ZSTD_MAGIC);
-        let lines: Box<dyn BufRead> = match compressed {
-            true => Box::new(BufReader::new(zstd::Decoder::with_buffer(input)?)),
-            false => Box::new(input),
-        };
-        Ok(Box::new(lines.lines().enumerate().map(move |(at, line)| {
-            let place = || format!("{name}, line {}", at + 1);
-            serde_json::from_str(&line.with_context(place)?).with_context(place)
+        let (filter, prefilter) = (filter.clone(), filter.prefilter());
+        Ok(Box::new(lines.filter_map(move |line| {
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => return Some(Err(error)),
+            };
+            if !prefilter.may_match(&line.bytes) {
+                return None;
+            }
+            match serde_json::from_slice(&line.bytes) {
+                Ok(record) => filter.matches(&record).then_some(Ok(record)),
+                Err(error) => Some(Err(anyhow::Error::from(error).context(line.place()))),
+            }
         })))
+    }
+
+    /// Whether a file was named.
+    pub fn is_named(&self) -> bool {
+        self.input_file.is_some()
+    }
+
+    /// The state folder.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use attribution::filter::{Field, Term};
 
     use super::*;
+
+    const TEXT: &str =
+        "{\"kind\":\"status\",\"status\":{\"produced\":1}}\nno\n{\"kind\":\"status\",\"status\":{}}\n";
+
+    fn read(input_file: &Path) -> Vec<anyhow::Result<Record>> {
+        let args = RecordArgs { input_file: Some(input_file.to_owned()), state_dir: PathBuf::new() };
+        args.read().unwrap().collect()
+    }
 
     #[test]
     fn plain_and_compressed_lines_read_alike_and_a_bad_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let text =
-            "{\"kind\":\"status\",\"status\":{\"produced\":1}}\nno\n{\"kind\":\"status\",\"status\":{}}\n";
         for (name, bytes) in
-            [("a", text.as_bytes().to_vec()), ("b", zstd::encode_all(text.as_bytes(), 3).unwrap())]
+            [("a", TEXT.as_bytes().to_vec()), ("b", zstd::encode_all(TEXT.as_bytes(), 3).unwrap())]
         {
             let input_file = folder.path().join(name);
-            File::create(&input_file).unwrap().write_all(&bytes).unwrap();
-            let read: Vec<_> = RecordArgs { input_file }.read().unwrap().collect();
+            std::fs::write(&input_file, bytes).unwrap();
+            let read = read(&input_file);
             assert_eq!(read.len(), 3);
             assert!(read[0].is_ok() && read[2].is_ok());
             assert!(read[1].as_ref().unwrap_err().to_string().ends_with("line 2"));
         }
+    }
+
+    #[test]
+    fn a_folder_is_read_in_the_order_of_its_names_and_other_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = |time: u64| {
+            serde_json::to_vec(&Record { time, kind: "status".into(), ..Default::default() }).unwrap()
+        };
+        std::fs::write(folder.path().join("2.jsonl.zst"), zstd::encode_all(line(2).as_slice(), 3).unwrap())
+            .unwrap();
+        std::fs::write(folder.path().join("1.jsonl"), line(1)).unwrap();
+        std::fs::write(folder.path().join("0.txt"), "no").unwrap();
+        let times: Vec<u64> = read(folder.path()).into_iter().map(|record| record.unwrap().time).collect();
+        assert_eq!(times, [1, 2]);
+    }
+
+    #[test]
+    fn only_what_matches_comes_out_and_other_lines_are_not_parsed() {
+        let folder = tempfile::tempdir().unwrap();
+        let input_file = folder.path().join("a");
+        std::fs::write(&input_file, TEXT).unwrap();
+        let term = Term { field: Field::Kind, value: "status".into(), not: false };
+        let filter = Filter { terms: vec![term], ..Default::default() };
+        let args = RecordArgs { input_file: Some(input_file), state_dir: PathBuf::new() };
+        assert_eq!(args.matching(&filter).unwrap().filter(Result::is_ok).count(), 2);
+        assert_eq!(args.matching(&filter).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn without_a_log_the_error_says_what_to_do() {
+        let args = RecordArgs { input_file: None, state_dir: PathBuf::from("/no/such") };
+        let error = format!("{:#}", args.read().err().unwrap());
+        assert!(error.contains("/no/such/log") && error.contains("--input-file"), "{error}");
     }
 }

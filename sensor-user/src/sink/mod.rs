@@ -1,7 +1,9 @@
 //! Where records go: standard output, as readable lines or as JSON.
 
 pub mod compact;
+pub mod fan_out;
 pub mod json;
+pub mod table;
 
 use std::io::{self, Write};
 

@@ -4,11 +4,11 @@ use crate::term::{Style, Term, columns_of, cut};
 
 /// One line. Its texts hold no control characters: they come from [`super::text`].
 #[derive(Debug, Default)]
-pub(super) struct Line(Vec<(Style, String)>);
+pub(crate) struct Line(Vec<(Style, String)>);
 
 impl Line {
     /// Adds `text`, after a space unless it is the first.
-    pub(super) fn word(&mut self, style: Style, text: impl Into<String>) -> &mut Self {
+    pub(crate) fn word(&mut self, style: Style, text: impl Into<String>) -> &mut Self {
         if !self.0.is_empty() {
             self.0.push((Style::Plain, " ".to_owned()));
         }
@@ -17,7 +17,7 @@ impl Line {
     }
 
     /// Adds `text` as a word that takes at least `columns`.
-    pub(super) fn cell(&mut self, style: Style, text: impl Into<String>, columns: usize) -> &mut Self {
+    pub(crate) fn cell(&mut self, style: Style, text: impl Into<String>, columns: usize) -> &mut Self {
         let text = text.into();
         let missing = columns.saturating_sub(columns_of(&text));
         self.word(style, text);
@@ -26,7 +26,7 @@ impl Line {
     }
 
     /// The text as `term` shows it, within its width.
-    pub(super) fn render(&self, term: &Term) -> String {
+    pub(crate) fn render(&self, term: &Term) -> String {
         let mut out = String::new();
         let mut left = term.width.unwrap_or(usize::MAX);
         for (style, text) in &self.0 {

@@ -3,9 +3,9 @@
 mod call;
 mod finding;
 mod flow;
-mod line;
+pub(crate) mod line;
 mod status;
-mod text;
+pub(crate) mod text;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use proto::v1::{Credential, Process, Workload};
 use crate::term::{cut, escape};
 
 /// What is shown for the unknown.
-pub(super) const UNKNOWN: &str = "?";
+pub(crate) const UNKNOWN: &str = "?";
 /// Longest piece of foreign text in a line, in characters.
 const MAX_CHARS: usize = 96;
 /// Longest sentence in a block, in characters.
@@ -19,27 +19,27 @@ const SHORT_ID: usize = 12;
 const SHORT_FINGERPRINT: usize = 8;
 
 /// A field.
-pub(super) fn field(text: &str) -> String {
+pub(crate) fn field(text: &str) -> String {
     escape(text, MAX_CHARS).into_owned()
 }
 
 /// A field, or `?` when it is empty.
-pub(super) fn known(text: &str) -> String {
+pub(crate) fn known(text: &str) -> String {
     if text.is_empty() { UNKNOWN.to_owned() } else { field(text) }
 }
 
 /// A sentence.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     escape(text, MAX_SENTENCE_CHARS).into_owned()
 }
 
 /// Time of day with milliseconds.
-pub(super) fn clock(time: u64, zone: &TimeZone) -> String {
+pub(crate) fn clock(time: u64, zone: &TimeZone) -> String {
     at(time, zone, "%H:%M:%S%.3f")
 }
 
 /// Day and time.
-pub(super) fn day(time: u64, zone: &TimeZone) -> String {
+pub(crate) fn day(time: u64, zone: &TimeZone) -> String {
     at(time, zone, "%Y-%m-%d %H:%M:%S")
 }
 
@@ -51,7 +51,7 @@ fn at(time: u64, zone: &TimeZone, format: &str) -> String {
 }
 
 /// `curl[4242]`, the name cut so that all of it takes at most `columns`.
-pub(super) fn process(process: Option<&Process>, columns: usize) -> String {
+pub(crate) fn process(process: Option<&Process>, columns: usize) -> String {
     let Some(process) = process else { return UNKNOWN.to_owned() };
     let file = process.exe.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let name = known(if file.is_empty() { &process.comm } else { file });
@@ -60,7 +60,7 @@ pub(super) fn process(process: Option<&Process>, columns: usize) -> String {
 }
 
 /// The workload by name. A user's program is told apart better by the last part of its cgroup path.
-pub(super) fn workload(workload: Option<&Workload>, process: Option<&Process>) -> String {
+pub(crate) fn workload(workload: Option<&Workload>, process: Option<&Process>) -> String {
     let path = process.map(|process| process.cgroup.as_str()).unwrap_or_default();
     let group = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let known_group = if group.is_empty() { path } else { group };
@@ -79,7 +79,7 @@ pub(super) fn workload(workload: Option<&Workload>, process: Option<&Process>) -
 }
 
 /// The key for a line: hint and start of the fingerprint.
-pub(super) fn key(credential: Option<&Credential>) -> String {
+pub(crate) fn key(credential: Option<&Credential>) -> String {
     let Some(credential) = credential else { return "no key".to_owned() };
     let short: String = credential
         .fingerprint
@@ -96,7 +96,7 @@ pub(super) fn key(credential: Option<&Credential>) -> String {
 }
 
 /// A duration in the unit that fits.
-pub(super) fn duration(milliseconds: u64) -> String {
+pub(crate) fn duration(milliseconds: u64) -> String {
     let (minutes, seconds) = (milliseconds / 60_000, milliseconds / 1000 % 60);
     match milliseconds {
         0..1000 => format!("{milliseconds}ms"),
