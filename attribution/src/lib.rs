@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod cost;
 pub mod credential;
 pub mod decode;
 pub mod detect;

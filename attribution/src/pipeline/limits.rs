@@ -21,6 +21,10 @@ pub struct Counts {
     pub calls: u64,
     /// Calls without a flow.
     pub calls_unbound: u64,
+    /// Calls with tokens whose model has no price.
+    pub unpriced_model: u64,
+    /// Calls whose service tier has no price.
+    pub unpriced_tier: u64,
     /// Flows to model endpoints told.
     pub flows_model: u64,
     /// Of these, flows whose plaintext was read.
