@@ -14,4 +14,6 @@ pub mod event;
 pub mod flow;
 pub mod identity;
 pub mod pipeline;
+pub mod report;
+pub mod session;
 pub mod usage;

@@ -10,6 +10,7 @@ mod name;
 mod rates;
 mod table;
 mod time;
+mod total;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use proto::v1::{Cost, Tokens};
 pub use amount::{dollars, nano};
 use entry::Document;
 use table::Table;
+pub use total::{MIXED, Total};
 
 /// Largest file with the user's own prices, in bytes.
 pub const MAX_OVERRIDES_BYTES: usize = 64 * 1024 * 1024;

@@ -59,6 +59,8 @@ pub struct ProcessTable {
     pids: HashMap<u32, ProcessKey>,
     /// Ended processes in order of their end.
     ended: VecDeque<(u64, ProcessKey)>,
+    /// Names of /proc entries that became exact, for whoever keeps processes by name.
+    renamed: Vec<(ProcessKey, ProcessKey)>,
     /// Everything counted.
     pub dropped: Dropped,
     /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, nanoseconds.
@@ -187,6 +189,11 @@ impl ProcessTable {
         new
     }
 
+    /// Processes that stand under another name since this was asked last: before and now.
+    pub fn renamed(&mut self) -> Vec<(ProcessKey, ProcessKey)> {
+        std::mem::take(&mut self.renamed)
+    }
+
     /// When a process ended, if it has.
     pub fn ended(&self, key: ProcessKey) -> Option<u64> {
         self.processes.get(&key)?.ended_ns
@@ -278,8 +285,12 @@ impl ProcessTable {
             process.key = key;
             process.started = self.wall(key);
             process.coarse_ns = None;
+            if process.root == Some(coarse) {
+                process.root = Some(key);
+            }
             self.pids.insert(key.pid, key);
             self.processes.insert(key, process);
+            self.renamed.push((coarse, key));
             for other in self.processes.values_mut() {
                 for name in [&mut other.parent, &mut other.root] {
                     if *name == Some(coarse) {
@@ -294,12 +305,16 @@ impl ProcessTable {
         let key = process.key;
         let known = self.processes.get(&key).map(|known| known.started);
         if known.is_none() && self.processes.len() >= MAX_PROCESSES {
-            match self.ended.pop_front() {
-                Some((_, key)) => self.remove(key),
-                None => {
-                    self.dropped.evicted += 1;
-                    return;
+            // Some of them are gone already.
+            while let Some((_, ended)) = self.ended.pop_front() {
+                self.remove(ended);
+                if self.processes.len() < MAX_PROCESSES {
+                    break;
                 }
+            }
+            if self.processes.len() >= MAX_PROCESSES {
+                self.dropped.evicted += 1;
+                return;
             }
         }
         process.started = known.unwrap_or_else(|| self.wall(key));

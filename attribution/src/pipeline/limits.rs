@@ -43,6 +43,10 @@ pub struct Counts {
     pub processes: u64,
     /// Flows in the table.
     pub flows: u64,
+    /// Sessions not followed because the table was full.
+    pub sessions_refused: u64,
+    /// Sessions in the table.
+    pub sessions: u64,
     /// Connections in the table.
     pub connections: u64,
     /// Addresses with a name.
