@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod cost;
 pub mod credential;
 pub mod decode;
 pub mod detect;
@@ -15,4 +16,6 @@ pub mod flow;
 pub mod identity;
 pub mod pipeline;
 pub mod replay;
+pub mod report;
+pub mod session;
 pub mod usage;

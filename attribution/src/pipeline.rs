@@ -11,6 +11,7 @@ use crate::endpoint::Catalogue;
 use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
 use crate::flow::{FlowTable, Names};
 use crate::identity::{arguments, cgroup, process::ProcessTable};
+use crate::session::Sessions;
 
 mod connections;
 mod flows;
@@ -18,6 +19,7 @@ mod limits;
 mod plaintext;
 mod recent;
 mod record;
+mod sessions;
 
 use connections::{Connections, Name};
 use recent::Recent;
@@ -72,6 +74,7 @@ pub struct Attribution {
     libraries: Recent<ProcessKey, (String, String)>,
     swept_ns: u64,
     shared: SharedCredential,
+    sessions: Sessions,
     counts: Counts,
     out: Vec<Output>,
 }
@@ -94,6 +97,7 @@ impl Attribution {
             libraries: Recent::new(limits::MAX_LIBRARIES),
             swept_ns: 0,
             shared: SharedCredential::default(),
+            sessions: Sessions::default(),
             counts: Counts::default(),
             out: Vec::new(),
         }
@@ -109,17 +113,22 @@ impl Attribution {
             Event::Fork { time_ns, parent, child } => {
                 self.at(time_ns);
                 self.processes.fork(parent, child);
+                self.forked(child);
             }
             Event::Exec { time_ns, task, parent, mut image } => {
                 self.at(time_ns);
                 image.args = self.presentable(image.args);
+                let agent = self.kit.catalogue.agents().find(&image.exe, &image.args);
                 self.processes.exec(&task, parent, image);
+                self.runs(task.process, agent);
             }
             Event::Exit { time_ns, process } => self.exited(process, time_ns),
             Event::Running { pid, start_ns, tick_ns, parent, uid, mut image, cgroup } => {
                 image.args = self.presentable(image.args);
                 let key = ProcessKey { pid, start_ns };
+                let agent = self.kit.catalogue.agents().find(&image.exe, &image.args);
                 self.processes.running(key, tick_ns, parent, uid, image, &cgroup);
+                self.processes.label(key, agent);
             }
             Event::Cgroup { id, path } => self.cgroups.insert(id, path),
             Event::Existing { flow } => {
@@ -172,6 +181,7 @@ impl Attribution {
         for flow in self.flows.drain() {
             self.flow_record(flow, None);
         }
+        self.finish_sessions();
     }
 
     /// A `status` record of `status`, numbered like every other.
@@ -188,6 +198,8 @@ impl Attribution {
         counts.names = self.names.len() as u64;
         counts.processes_evicted = self.processes.dropped.evicted;
         counts.flows_refused = self.flows.refused;
+        counts.sessions = self.sessions.len() as u64;
+        counts.sessions_refused = self.sessions.refused;
         counts
     }
 
@@ -197,12 +209,14 @@ impl Attribution {
 
     fn tick(&mut self, time_ns: u64) {
         self.at(time_ns);
+        self.tell_sessions();
         let now = self.now_ns;
         if now < self.swept_ns.saturating_add(limits::SWEEP_NS) {
             return;
         }
         self.swept_ns = now;
         self.processes.expire(now);
+        self.sweep_sessions();
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
         for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");
@@ -227,6 +241,7 @@ impl Attribution {
         for connection in self.connections.unbound(process) {
             self.end_connection(connection, "the process ended");
         }
+        self.end_sessions(process, time_ns);
     }
 
     fn presentable(&self, args: Vec<String>) -> Vec<String> {
@@ -246,7 +261,8 @@ impl Attribution {
         let process = call.task.process;
         let started = self.wall(call.started_ns);
         let cleartext = matches!(name, Name::Cleartext(_));
-        let model_call = self.model_call(cookie, unbound_reason, cleartext, call);
+        let mut model_call = self.model_call(cookie, unbound_reason, cleartext, call);
+        self.enter_session(process, &mut model_call);
         self.counts.calls += 1;
         self.counts.calls_unbound += u64::from(cookie == 0);
         match self.flows.get_mut(cookie) {

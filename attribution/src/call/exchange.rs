@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use proto::v1::{Cost, Credential, Tokens};
+use proto::v1::{Credential, Tokens};
 
 use super::Toolkit;
 use crate::credential::Found;
@@ -12,11 +12,12 @@ use crate::event::Task;
 use crate::flow::{Host, HostEvidence};
 use crate::usage::Meter;
 
+/// What the catalogue says of providers that are paid by the month.
+const SUBSCRIPTION: &str = "subscription";
 /// Longest header value kept in a record, bytes.
 const MAX_TEXT: usize = 256;
 /// Response headers with an id of the request, where the provider names none of its own.
 const REQUEST_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
-const NANO_PER_DOLLAR: u64 = 1_000_000_000;
 
 /// A call under way.
 pub struct Call {
@@ -64,8 +65,8 @@ pub struct Finished {
     pub stream: Option<bool>,
     /// Tokens.
     pub tokens: Option<Tokens>,
-    /// Money that the provider itself reported.
-    pub cost: Option<Cost>,
+    /// What else decides its cost.
+    pub billing: Billing,
     /// First byte of the request, nanoseconds.
     pub started_ns: u64,
     /// First byte of the response.
@@ -80,6 +81,19 @@ pub struct Finished {
     pub user_agent: String,
     /// Why the end was not seen.
     pub incomplete: String,
+}
+
+/// What is known of the money for a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Billing {
+    /// Money that the provider itself reported, nano-dollars.
+    pub reported: Option<u64>,
+    /// Whether the endpoint is one of subscriptions.
+    pub subscription: bool,
+    /// Service tier that the response names.
+    pub tier: String,
+    /// Input tokens written to a cache for an hour.
+    pub cache_write_1h: u64,
 }
 
 impl Call {
@@ -126,6 +140,10 @@ impl Call {
                 credential: found.first().map(|found| credential(found, provider)),
                 user_agent: text(header("user-agent")),
                 started_ns: at_ns,
+                billing: Billing {
+                    subscription: provider.entry.billing.as_deref() == Some(SUBSCRIPTION),
+                    ..Default::default()
+                },
                 ..Default::default()
             },
             operation,
@@ -219,11 +237,9 @@ impl Call {
                 done.request_id = text(usage.response_id.as_deref());
             }
             done.tokens = spends.then_some(usage.tokens);
-            done.cost = usage.provider_cost.map(|nano| Cost {
-                amount: dollars(nano),
-                currency: "USD".into(),
-                basis: "provider_reported".into(),
-            });
+            done.billing.reported = usage.provider_cost;
+            done.billing.tier = text(usage.service_tier.as_deref());
+            done.billing.cache_write_1h = usage.cache_write_1h;
         } else if spends {
             done.tokens = Some(Tokens { quality: "unreported".into(), ..Default::default() });
         }
@@ -288,22 +304,9 @@ fn text(value: Option<&str>) -> String {
     value[..end].chars().filter(|c| !c.is_control()).collect()
 }
 
-/// Nano-dollars as a decimal string.
-fn dollars(nano: u64) -> String {
-    let text = format!("{}.{:09}", nano / NANO_PER_DOLLAR, nano % NANO_PER_DOLLAR);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn money_is_written_exactly() {
-        assert_eq!(dollars(0), "0");
-        assert_eq!(dollars(1_500_000_000), "1.5");
-        assert_eq!(dollars(1), "0.000000001");
-    }
 
     #[test]
     fn header_text_is_bounded_and_clean() {

@@ -2,6 +2,7 @@
 
 mod shared_credential;
 
+pub(crate) use shared_credential::RULE as SHARED_CREDENTIAL;
 pub use shared_credential::SharedCredential;
 
 /// Name, default severity and meaning of every rule.

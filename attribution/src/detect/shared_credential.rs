@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use proto::v1::{Credential, Finding, ModelCall, Participant, Process, Record, record::Body};
 
 /// Name of the rule.
-pub(super) const RULE: &str = "shared-credential";
+pub(crate) const RULE: &str = "shared-credential";
 /// Credentials followed; the one used least recently makes room.
 const MAX_CREDENTIALS: usize = 4096;
 /// Identities followed for one credential; more are counted and not named.

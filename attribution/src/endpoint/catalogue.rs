@@ -13,6 +13,7 @@ use super::operation::Operations;
 use super::path::Template;
 use super::request::RequestPlan;
 use crate::credential::Shapes;
+use crate::session::Agents;
 use crate::usage::Plan;
 
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub struct Catalogue {
     pub(super) request: Arc<RequestPlan>,
     any_usage: Arc<Plan>,
     shapes: Arc<Shapes>,
+    agents: Arc<Agents>,
 }
 
 /// One provider of the catalogue.
@@ -149,6 +151,11 @@ impl Catalogue {
         self.any_usage.clone()
     }
 
+    /// The agents that processes are told apart by.
+    pub fn agents(&self) -> &Agents {
+        &self.agents
+    }
+
     /// The shapes of all credentials.
     pub fn shapes(&self) -> Arc<Shapes> {
         self.shapes.clone()
@@ -215,6 +222,7 @@ impl Catalogue {
             any_operations: operations("any", "", &document.any.operations)?,
             any_usage: Arc::new(plan("any", "", &document.any.families)?),
             shapes: Arc::new(shapes),
+            agents: Arc::new(Agents::new(&document.client)),
             request: Arc::new(request),
             providers,
             document,

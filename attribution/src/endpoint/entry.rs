@@ -321,4 +321,23 @@ pub struct ClientEntry {
     pub accept_encoding: Option<String>,
     /// Compression of its WebSockets.
     pub websocket_compression: Option<String>,
+    /// How its processes are known, when it is an agent: any of these.
+    #[serde(default)]
+    pub programs: Vec<ProgramEntry>,
+}
+
+/// A process, by what it runs. Paths are compared part by part from their end; a `*` at the end of a part
+/// stands for any end.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramEntry {
+    /// End of the executable's path.
+    pub exe: String,
+    /// End of the path of the script that the executable interprets.
+    pub script: Option<String>,
+    /// The Python module that it runs.
+    pub module: Option<String>,
+    /// First arguments with which it is meant; any when empty.
+    #[serde(default)]
+    pub first: Vec<String>,
 }

@@ -38,6 +38,8 @@ pub struct FamilyEntry {
     pub cache_read: Option<String>,
     /// Input tokens written to a cache.
     pub cache_write: Option<String>,
+    /// Those of them that are kept for an hour.
+    pub cache_write_1h: Option<String>,
     /// Output tokens spent on reasoning.
     pub reasoning: Option<String>,
     /// Input tokens of tool results.
@@ -46,6 +48,8 @@ pub struct FamilyEntry {
     pub citation: Option<String>,
     /// Money the provider reports.
     pub cost: Option<CostEntry>,
+    /// Names of the service tier and what else changes the price; the first that is no ordinary one counts.
+    pub service_tier: Vec<String>,
     /// Response headers with counts, or the cost in US dollars.
     pub headers: BTreeMap<HeaderField, String>,
     /// Pointer to a base64 string that holds the model's own document.
@@ -74,6 +78,9 @@ pub enum Count {
     ToolInput,
     /// Citation tokens.
     Citation,
+    /// Input tokens written to a cache for an hour.
+    #[serde(rename = "cache_write_1h")]
+    CacheWrite1h,
 }
 
 /// What a response header says.

@@ -33,6 +33,12 @@ pub struct Process {
     pub cgroup_id: Option<u64>,
     /// Cgroup path of a process found in /proc.
     pub cgroup: Option<Arc<str>>,
+    /// The known agent whose program it runs.
+    pub agent: Option<Arc<str>>,
+    /// Root process of the agent run that it belongs to; stays the same when that ends.
+    pub root: Option<ProcessKey>,
+    /// Processes of the table whose parent it is.
+    children: u32,
     ended_ns: Option<u64>,
     /// Resolution of the start time of a /proc entry that no kernel event has named yet.
     coarse_ns: Option<u64>,
@@ -53,6 +59,8 @@ pub struct ProcessTable {
     pids: HashMap<u32, ProcessKey>,
     /// Ended processes in order of their end.
     ended: VecDeque<(u64, ProcessKey)>,
+    /// Names of /proc entries that became exact, for whoever keeps processes by name.
+    renamed: Vec<(ProcessKey, ProcessKey)>,
     /// Everything counted.
     pub dropped: Dropped,
     /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, nanoseconds.
@@ -69,6 +77,9 @@ impl Process {
             uid: None,
             cgroup_id: None,
             cgroup: None,
+            agent: None,
+            root: None,
+            children: 0,
             ended_ns: None,
             coarse_ns: None,
         }
@@ -120,6 +131,8 @@ impl ProcessTable {
             process.uid = parent.uid;
             process.cgroup_id = parent.cgroup_id;
             process.cgroup.clone_from(&parent.cgroup);
+            process.agent.clone_from(&parent.agent);
+            process.root = parent.root;
         }
         self.insert(process);
     }
@@ -127,10 +140,12 @@ impl ProcessTable {
     /// The process runs a new program.
     pub fn exec(&mut self, task: &Task, parent: ProcessKey, image: ProcessImage) {
         self.name_exactly(task.process);
-        let known_parent = self.processes.get(&task.process).and_then(|known| known.parent);
+        let known = self.processes.get(&task.process);
+        let (known_parent, root) = (known.and_then(|known| known.parent), known.and_then(|known| known.root));
         let mut process = Process::new(task.process);
         // The first parent is the one that made it; a later one only adopted it.
         process.parent = Some(known_parent.unwrap_or(parent));
+        process.root = root.or_else(|| self.processes.get(&parent)?.root);
         process.image = Some(Arc::new(image));
         process.uid = Some(task.uid);
         process.cgroup_id = Some(task.cgroup_id);
@@ -154,14 +169,59 @@ impl ProcessTable {
         }
     }
 
-    /// Forgets processes that ended long ago.
+    /// Says which known agent's program a process runs. It is the root of a run of that agent, unless its
+    /// parent already belongs to one. Returns whether it now is such a root and was none before.
+    pub fn label(&mut self, key: ProcessKey, agent: Option<Arc<str>>) -> bool {
+        let Some(process) = self.processes.get(&self.exact(key)) else { return false };
+        let key = process.key;
+        let parent = process.parent.and_then(|parent| self.processes.get(&parent));
+        let same = |root: ProcessKey| self.processes.get(&root).is_some_and(|root| root.agent == agent);
+        let root = match (&agent, parent.and_then(|parent| parent.root)) {
+            (None, _) => process.root,
+            // The same agent below itself is a part of it; another agent is a run of its own.
+            (Some(_), Some(root)) if root != key && same(root) => Some(root),
+            (Some(_), _) => Some(key),
+        };
+        let new = agent.is_some() && root == Some(key) && process.root != root;
+        if let Some(process) = self.processes.get_mut(&key) {
+            (process.agent, process.root) = (agent, root);
+        }
+        new
+    }
+
+    /// Processes that stand under another name since this was asked last: before and now.
+    pub fn renamed(&mut self) -> Vec<(ProcessKey, ProcessKey)> {
+        std::mem::take(&mut self.renamed)
+    }
+
+    /// When a process ended, if it has.
+    pub fn ended(&self, key: ProcessKey) -> Option<u64> {
+        self.processes.get(&key)?.ended_ns
+    }
+
+    /// Forgets processes that ended long ago and have no descendants; the parents of a living process stay
+    /// known, up to [`MAX_ANCESTORS`].
     pub fn expire(&mut self, now_ns: u64) {
         while let Some((ended, key)) = self.ended.front().copied() {
             if ended.saturating_add(GRACE_NS) > now_ns {
                 break;
             }
             self.ended.pop_front();
-            self.remove(key);
+            if self.processes.get(&key).is_some_and(|process| process.children > 0) {
+                self.shorten(key);
+                self.ended.push_back((now_ns, key));
+            } else {
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Gives up the ended ancestor of `key` that no record would tell any more, so that a program that goes on
+    /// by forking itself keeps no endless chain.
+    fn shorten(&mut self, key: ProcessKey) {
+        let far = self.ancestors(key).nth(MAX_ANCESTORS - 1);
+        if let Some(far) = far.filter(|far| far.ended_ns.is_some() && far.children <= 1).map(|far| far.key) {
+            self.remove(far);
         }
     }
 
@@ -180,7 +240,8 @@ impl ProcessTable {
     }
 
     fn remove(&mut self, key: ProcessKey) {
-        self.processes.remove(&key);
+        let removed = self.processes.remove(&key);
+        self.left(removed.and_then(|removed| removed.parent));
         if self.pids.get(&key.pid) == Some(&key) {
             self.pids.remove(&key.pid);
         }
@@ -224,10 +285,18 @@ impl ProcessTable {
             process.key = key;
             process.started = self.wall(key);
             process.coarse_ns = None;
+            if process.root == Some(coarse) {
+                process.root = Some(key);
+            }
             self.pids.insert(key.pid, key);
             self.processes.insert(key, process);
-            for child in self.processes.values_mut().filter(|child| child.parent == Some(coarse)) {
-                child.parent = Some(key);
+            self.renamed.push((coarse, key));
+            for other in self.processes.values_mut() {
+                for name in [&mut other.parent, &mut other.root] {
+                    if *name == Some(coarse) {
+                        *name = Some(key);
+                    }
+                }
             }
         }
     }
@@ -236,16 +305,29 @@ impl ProcessTable {
         let key = process.key;
         let known = self.processes.get(&key).map(|known| known.started);
         if known.is_none() && self.processes.len() >= MAX_PROCESSES {
-            match self.ended.pop_front() {
-                Some((_, key)) => self.remove(key),
-                None => {
-                    self.dropped.evicted += 1;
-                    return;
+            // Some of them are gone already.
+            while let Some((_, ended)) = self.ended.pop_front() {
+                self.remove(ended);
+                if self.processes.len() < MAX_PROCESSES {
+                    break;
                 }
+            }
+            if self.processes.len() >= MAX_PROCESSES {
+                self.dropped.evicted += 1;
+                return;
             }
         }
         process.started = known.unwrap_or_else(|| self.wall(key));
-        self.processes.insert(key, process);
+        if let Some(parent) = process.parent.and_then(|parent| self.processes.get_mut(&parent)) {
+            parent.children += 1;
+        }
+        let before = self.processes.insert(key, process);
+        if let Some(before) = before {
+            if let Some(process) = self.processes.get_mut(&key) {
+                process.children = before.children;
+            }
+            self.left(before.parent);
+        }
         // A pid is used again only after its process ended, so a lost end shows here.
         let newest = self.pids.get(&key.pid).copied().filter(|newest| *newest != key);
         match newest {
@@ -257,6 +339,19 @@ impl ProcessTable {
                 self.pids.insert(key.pid, key);
             }
         }
+    }
+
+    /// A child of `parent` is not in the table any more.
+    fn left(&mut self, parent: Option<ProcessKey>) {
+        if let Some(parent) = parent.and_then(|parent| self.processes.get_mut(&parent)) {
+            parent.children = parent.children.saturating_sub(1);
+        }
+    }
+
+    /// The name under which a process stands in the table: that of its /proc entry until the kernel named it.
+    fn exact(&self, key: ProcessKey) -> ProcessKey {
+        let known = self.pids.get(&key.pid).filter(|_| !self.processes.contains_key(&key));
+        known.copied().unwrap_or(key)
     }
 
     fn end(&mut self, key: ProcessKey, time_ns: u64) {

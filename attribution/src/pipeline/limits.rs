@@ -21,6 +21,10 @@ pub struct Counts {
     pub calls: u64,
     /// Calls without a flow.
     pub calls_unbound: u64,
+    /// Calls with tokens whose model has no price.
+    pub unpriced_model: u64,
+    /// Calls whose service tier has no price.
+    pub unpriced_tier: u64,
     /// Flows to model endpoints told.
     pub flows_model: u64,
     /// Of these, flows whose plaintext was read.
@@ -39,6 +43,10 @@ pub struct Counts {
     pub processes: u64,
     /// Flows in the table.
     pub flows: u64,
+    /// Sessions not followed because the table was full.
+    pub sessions_refused: u64,
+    /// Sessions in the table.
+    pub sessions: u64,
     /// Connections in the table.
     pub connections: u64,
     /// Addresses with a name.

@@ -4,6 +4,7 @@ use proto::v1;
 
 use super::{Attribution, protocol, workload};
 use crate::call::Finished;
+use crate::cost::{Billed, Unpriced};
 use crate::event::{ProcessKey, Shape, Task};
 use crate::flow::{self, Flow, Host};
 
@@ -56,13 +57,14 @@ impl Attribution {
     }
 
     pub(super) fn model_call(
-        &self,
+        &mut self,
         cookie: u64,
         unbound_reason: &str,
         cleartext: bool,
         call: Finished,
     ) -> v1::ModelCall {
         let process = self.process(&call.task);
+        let cost = self.cost(&call);
         let flow = self.flows.get(cookie);
         let elapsed = |end: u64| end.saturating_sub(call.started_ns) / 1_000_000;
         v1::ModelCall {
@@ -80,7 +82,7 @@ impl Attribution {
             status: call.status,
             stream: call.stream,
             tokens: call.tokens,
-            cost: call.cost,
+            cost,
             started: self.wall(call.started_ns),
             duration_ms: call.ended_ns.map(elapsed),
             ttfb_ms: call.first_ns.map(elapsed),
@@ -96,6 +98,36 @@ impl Attribution {
             session: String::new(),
             orphaned: false,
         }
+    }
+
+    /// What a call cost; why a call with tokens has no cost is counted.
+    fn cost(&mut self, call: &Finished) -> Option<v1::Cost> {
+        // What spends no tokens and reports no money is paid by nobody.
+        if call.tokens.is_none() && call.billing.reported.is_none() {
+            return None;
+        }
+        let models = [&call.model_served, &call.model_requested];
+        let billed = Billed {
+            provider: &call.provider,
+            model: models.into_iter().find(|model| !model.is_empty()).map_or("", String::as_str),
+            time: self.wall(call.started_ns),
+            tier: &call.billing.tier,
+            tokens: call.tokens.as_ref(),
+            cache_write_1h: call.billing.cache_write_1h,
+            reported: call.billing.reported,
+            subscription: call.billing.subscription,
+            credential: call
+                .credential
+                .as_ref()
+                .map(|credential| (credential.provider.as_str(), credential.kind.as_str())),
+        };
+        match self.kit.prices.cost(&billed) {
+            Ok(cost) => return Some(cost),
+            Err(Unpriced::Model) => self.counts.unpriced_model += 1,
+            Err(Unpriced::Tier) => self.counts.unpriced_tier += 1,
+            Err(Unpriced::Tokens) => {}
+        }
+        None
     }
 
     pub(super) fn flow_body(&self, flow: Flow, bytes: Option<(u64, u64)>) -> v1::Flow {

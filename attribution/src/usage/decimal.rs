@@ -6,7 +6,7 @@ const MAX_DIGITS: usize = 24;
 const MAX_POWER: i32 = 60;
 
 /// `text` times ten to the power of `shift`, rounded half up; nothing for negative, malformed or too large numbers.
-pub(super) fn scaled(text: &str, shift: i32) -> Option<u64> {
+pub(crate) fn scaled(text: &str, shift: i32) -> Option<u64> {
     let text = text.trim();
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),

@@ -15,7 +15,9 @@ pub const MAX_TOKENS: u64 = 1 << 40;
 /// Powers of ten from the reported unit to nano-dollars.
 const USD_SHIFT: i32 = 9;
 const USD_TICKS_SHIFT: i32 = -1;
-const COUNTS: usize = 7;
+const COUNTS: usize = 8;
+/// Service tiers that change no price.
+const ORDINARY_TIERS: [&str; 4] = ["default", "standard", "auto", "on_demand"];
 
 /// What a response said.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +30,10 @@ pub struct Usage {
     pub response_id: Option<String>,
     /// Money the provider reports, in 10^-9 US dollars.
     pub provider_cost: Option<u64>,
+    /// Input tokens that were written to a cache for an hour; part of the cache writes.
+    pub cache_write_1h: u64,
+    /// The service tier that it names, one that changes the price before any other.
+    pub service_tier: Option<String>,
     /// Documents and messages that could not be read.
     pub skipped: u64,
     /// A stream said that it is over: clients close then without waiting for the end of the body.
@@ -67,6 +73,7 @@ struct Found {
     model: Option<String>,
     id: Option<String>,
     cost: Option<u64>,
+    tier: Option<String>,
     /// Documents that had counts.
     documents: u64,
     /// Whether the last counts were marked as final.
@@ -155,6 +162,8 @@ impl Meter {
             model_served: from(|found| found.model.as_ref()),
             response_id: from(|found| found.id.as_ref()),
             provider_cost: self.found.iter().chain(&self.headers).find_map(|found| found.cost),
+            cache_write_1h: self.found.iter().find_map(|found| found.get(Count::CacheWrite1h)).unwrap_or(0),
+            service_tier: from(|found| found.tier.as_ref()),
             skipped,
             ended: self.ended || (stream && self.is_final(stream)),
         }
@@ -289,6 +298,11 @@ impl Found {
         }
         if let Some(text) = root.id.and_then(|slot| document.text(slot)) {
             self.id = Some(text.to_owned());
+        }
+        let tiers = || root.tiers.iter().filter_map(|slot| document.text(*slot)).filter(|tier| !tier.is_empty());
+        let special = |tier: &&str| !ORDINARY_TIERS.contains(&tier.to_ascii_lowercase().as_str());
+        if let Some(tier) = tiers().find(special).or_else(|| tiers().next()) {
+            self.tier = Some(tier.to_owned());
         }
         if let Some((slot, unit)) = root.cost {
             let shift = match unit {

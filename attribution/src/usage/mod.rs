@@ -10,5 +10,6 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use decimal::scaled;
 pub use meter::{MAX_TOKENS, Meter, Usage};
 pub use plan::Plan;

@@ -40,6 +40,7 @@ pub(super) struct Root {
     pub(super) model: Option<Slot>,
     pub(super) id: Option<Slot>,
     pub(super) cost: Option<(Slot, CostUnit)>,
+    pub(super) tiers: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Root {
             (Count::Reasoning, &entry.reasoning),
             (Count::ToolInput, &entry.tool_input),
             (Count::Citation, &entry.citation),
+            (Count::CacheWrite1h, &entry.cache_write_1h),
         ];
         let counts = counts.into_iter().filter_map(|(count, at)| Some((count, at.as_deref()?)));
         Ok(Self {
@@ -117,6 +119,11 @@ impl Root {
                 Some(cost) => Some((want(&cost.at, MAX_WORD_BYTES)?, cost.unit)),
                 None => None,
             },
+            tiers: entry
+                .service_tier
+                .iter()
+                .map(|at| want(at, MAX_MARK_BYTES))
+                .collect::<Result<_, E>>()?,
             when,
             done,
         })

@@ -69,6 +69,112 @@ fn lineage_survives_re_parenting() {
     assert_eq!(ancestors, [key(2, 1)]);
 }
 
+/// The ancestors of `of`, nearest first.
+fn lineage(table: &ProcessTable, of: ProcessKey) -> Vec<u32> {
+    table.ancestors(of).map(|ancestor| ancestor.key.pid).collect()
+}
+
+#[test]
+fn a_daemon_by_double_fork_keeps_its_maker_long_after_the_middle_ended() {
+    let mut table = ProcessTable::default();
+    table.exec(&task(key(2, 1)), key(1, 0), image("/agent"));
+    table.fork(key(2, 1), key(3, 2));
+    table.fork(key(3, 2), key(4, 3));
+    table.exit(key(3, 2), 4);
+    // The kernel names init or a subreaper as parent from here on.
+    table.exec(&task(key(4, 3)), key(1, 0), image("/daemon"));
+    assert_eq!(lineage(&table, key(4, 3)), [3, 2]);
+    table.exit(key(2, 1), 5);
+    for round in 1..5 {
+        table.expire(round * (GRACE_NS + 1) + 5);
+    }
+    assert_eq!(lineage(&table, key(4, 3)), [3, 2]);
+    assert_eq!(exe(&table, key(2, 1)).as_deref(), Some("/agent"));
+    table.fork(key(4, 3), key(5, 9 * GRACE_NS));
+    table.exec(&task(key(5, 9 * GRACE_NS)), key(7, 7), image("/tool"));
+    assert_eq!(lineage(&table, key(5, 9 * GRACE_NS)), [4, 3, 2]);
+}
+
+#[test]
+fn ancestors_go_when_the_last_descendant_is_gone() {
+    let mut table = ProcessTable::default();
+    table.exec(&task(key(2, 1)), key(1, 0), image("/agent"));
+    table.fork(key(2, 1), key(3, 2));
+    table.fork(key(3, 2), key(4, 3));
+    for (pid, start) in [(2, 1), (3, 2), (4, 3)] {
+        table.exit(key(pid, start), 10);
+    }
+    for round in 1..5 {
+        table.expire(round * (GRACE_NS + 10));
+    }
+    assert!(table.is_empty() && table.ended.is_empty() && table.pids.is_empty());
+}
+
+#[test]
+fn a_program_that_goes_on_by_forking_itself_keeps_no_endless_chain() {
+    let mut table = ProcessTable::default();
+    table.exec(&task(key(1, 1)), key(0, 0), image("/chain"));
+    let mut now = 1;
+    for pid in 1..300u32 {
+        now += GRACE_NS / 2;
+        table.fork(key(pid, u64::from(pid)), key(pid + 1, u64::from(pid) + 1));
+        table.exit(key(pid, u64::from(pid)), now);
+        table.expire(now);
+    }
+    for _ in 0..40 {
+        now += GRACE_NS + 1;
+        table.expire(now);
+    }
+    assert_eq!(lineage(&table, key(300, 300)).len(), MAX_ANCESTORS);
+    assert!(table.len() <= MAX_ANCESTORS + 4, "{}", table.len());
+}
+
+#[test]
+fn a_run_is_rooted_where_its_agent_begins_and_survivors_stay_in_it() {
+    let mut table = ProcessTable::default();
+    let agent = |name: &str| Some(Arc::<str>::from(name));
+    let root = |table: &ProcessTable, of| table.get(of).and_then(|process| process.root);
+    table.exec(&task(key(2, 1)), key(1, 0), image("/sh"));
+    assert!(!table.label(key(2, 1), None));
+    table.fork(key(2, 1), key(3, 2));
+    table.exec(&task(key(3, 2)), key(2, 1), image("/claude"));
+    assert!(table.label(key(3, 2), agent("claude")));
+    assert!(!table.label(key(3, 2), agent("claude")), "a second exec of the same root begins nothing");
+    // Its shell, and another copy of itself below that, are parts of it.
+    table.fork(key(3, 2), key(4, 3));
+    table.exec(&task(key(4, 3)), key(3, 2), image("/sh"));
+    assert!(!table.label(key(4, 3), None));
+    table.fork(key(4, 3), key(5, 4));
+    table.exec(&task(key(5, 4)), key(4, 3), image("/claude"));
+    assert!(!table.label(key(5, 4), agent("claude")));
+    // Another agent is a run of its own.
+    table.fork(key(4, 3), key(6, 5));
+    table.exec(&task(key(6, 5)), key(4, 3), image("/codex"));
+    assert!(table.label(key(6, 5), agent("codex")));
+    let roots = [(2, 1), (4, 3), (5, 4), (6, 5)].map(|(pid, start)| root(&table, key(pid, start)));
+    assert_eq!(roots, [None, Some(key(3, 2)), Some(key(3, 2)), Some(key(6, 5))]);
+    // What survives stays in it, whoever adopts it and whatever it runs.
+    table.exit(key(3, 2), 9);
+    table.exec(&task(key(5, 4)), key(1, 0), image("/curl"));
+    table.label(key(5, 4), None);
+    assert_eq!((root(&table, key(5, 4)), table.ended(key(3, 2))), (Some(key(3, 2)), Some(9)));
+    assert_eq!(root(&table, key(2, 1)), None);
+}
+
+#[test]
+fn a_root_found_in_proc_is_renamed_with_its_descendants() {
+    let mut table = ProcessTable::default();
+    table.running(key(5, 40), 10, 1, 0, image("/codex"), "/a");
+    assert!(table.label(key(5, 40), Some("codex".into())));
+    table.running(key(6, 50), 10, 5, 0, image("/sh"), "/a");
+    table.label(key(6, 50), None);
+    assert_eq!(table.get(key(6, 50)).unwrap().root, None, "it is older than the label of its parent");
+    table.fork(key(5, 47), key(7, 60));
+    assert_eq!(table.get(key(7, 60)).unwrap().root, Some(key(5, 47)));
+    assert_eq!(table.renamed(), [(key(5, 40), key(5, 47))]);
+    assert_eq!(table.renamed(), []);
+}
+
 #[test]
 fn ended_processes_stay_for_the_grace_time_only() {
     let mut table = ProcessTable::default();

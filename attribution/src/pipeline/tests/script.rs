@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use proto::v1::{Finding, Flow, ModelCall, Record, record::Body};
 
 use crate::call::Toolkit;
+use crate::cost::Prices;
 use crate::credential::{FleetKey, Hint, Secret};
 use crate::endpoint::Catalogue;
 use crate::event::{
@@ -41,6 +42,7 @@ carriers = [{ header = "authorization", scheme = "bearer" }]
 static KIT: LazyLock<Toolkit> = LazyLock::new(|| {
     let catalogue = Catalogue::with_additions(ADDITIONS).unwrap();
     Toolkit::new(Arc::new(catalogue), Arc::new(FleetKey::new(&mut [7; 32])), Hint::Full)
+        .with_prices(Prices::built_in().unwrap())
 });
 
 pub(super) fn fingerprint(key: &str) -> String {
