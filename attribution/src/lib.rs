@@ -13,4 +13,5 @@ pub mod event;
 pub mod flow;
 pub mod identity;
 pub mod pipeline;
+pub mod policy;
 pub mod usage;
