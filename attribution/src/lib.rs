@@ -15,6 +15,7 @@ pub mod filter;
 pub mod flow;
 pub mod identity;
 pub mod pipeline;
+pub mod policy;
 pub mod replay;
 pub mod report;
 pub mod session;

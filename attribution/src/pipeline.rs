@@ -6,11 +6,12 @@ use std::sync::Arc;
 use proto::v1::{self, Record, record::Body};
 
 use crate::call::{Finished, Piece, Toolkit};
-use crate::detect::SharedCredential;
+use crate::detect::Detector;
 use crate::endpoint::Catalogue;
 use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
 use crate::flow::{FlowTable, Names};
 use crate::identity::{arguments, cgroup, process::ProcessTable};
+use crate::policy::Policy;
 use crate::session::Sessions;
 
 mod connections;
@@ -73,8 +74,8 @@ pub struct Attribution {
     elsewhere: Recent<Handle, ()>,
     libraries: Recent<ProcessKey, (String, String)>,
     swept_ns: u64,
-    shared: SharedCredential,
     sessions: Sessions,
+    detector: Detector,
     counts: Counts,
     out: Vec<Output>,
 }
@@ -96,8 +97,8 @@ impl Attribution {
             elsewhere: Recent::new(limits::MAX_ELSEWHERE),
             libraries: Recent::new(limits::MAX_LIBRARIES),
             swept_ns: 0,
-            shared: SharedCredential::default(),
             sessions: Sessions::default(),
+            detector: Detector::new(Arc::default()),
             counts: Counts::default(),
             out: Vec::new(),
         }
@@ -184,6 +185,16 @@ impl Attribution {
         self.finish_sessions();
     }
 
+    /// What the detector holds calls against from now on.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.detector.set_policy(policy);
+    }
+
+    /// Takes a record of an earlier run, so that findings go on where they were.
+    pub fn restore(&mut self, record: &Record) {
+        self.detector.restore(record);
+    }
+
     /// A `status` record of `status`, numbered like every other.
     pub fn status(&mut self, status: v1::Status) {
         self.emit(self.now_ns, Body::Status(status));
@@ -215,6 +226,8 @@ impl Attribution {
             return;
         }
         self.swept_ns = now;
+        let findings = self.detector.tick(self.wall(now));
+        self.found(findings);
         self.processes.expire(now);
         self.sweep_sessions();
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
@@ -290,10 +303,14 @@ impl Attribution {
             boot_id: self.sensor.boot_id.clone(),
             seq: self.seq,
         });
-        let finding = self.shared.record(&record);
+        let findings = self.detector.record(&record);
         self.out.push(Output::Record(Box::new(record)));
-        if let Some(finding) = finding {
-            self.emit_at(finding.last_seen, Body::Finding(finding));
+        self.found(findings);
+    }
+
+    fn found(&mut self, findings: Vec<v1::Finding>) {
+        for finding in findings {
+            self.emit_at(self.detector.now(), Body::Finding(finding));
         }
     }
 

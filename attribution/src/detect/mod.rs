@@ -1,24 +1,309 @@
-//! Records in, findings out. One rule a file.
+//! Records in, findings out: one detector for a host, a fleet and a replay.
+//!
+//! What is known is a set of summaries that do not depend on the order of records ([`state`]); findings are a
+//! function of these, the policy and the time of the records ([`Detector::findings`]). So the same records give the
+//! same findings in any order that stays within [`LATENESS_NS`], repeated or not, and in parts that are merged. What
+//! [`Detector::record`] tells on the way (open, updated, resolved) may be more or less with another order; it leads
+//! to the same end. One rule a file.
 
+mod check;
+mod emit;
+mod facts;
+mod notify;
+mod report;
+mod rules;
+mod state;
+
+mod budget;
+mod credential_read;
+mod dormant_entitlement;
+mod environment_crossing;
+mod expired_entitlement;
+mod expired_exception;
+mod key_exposed;
+mod key_misdirected;
+mod name_conflict;
+mod new_endpoint;
+mod orphaned_session;
+mod out_of_scope_use;
+mod personal_credential;
+mod runaway_loop;
+mod sensor_degraded;
 mod shared_credential;
+mod static_key;
+mod token_burn;
+mod unregistered_credential;
+mod unseen_call;
 
-pub(crate) use shared_credential::RULE as SHARED_CREDENTIAL;
-pub use shared_credential::SharedCredential;
+#[cfg(test)]
+mod tests;
 
-/// Name, default severity and meaning of every rule.
-pub const RULES: &[Rule] = &[Rule {
-    name: shared_credential::RULE,
-    severity: "high",
-    meaning: "one credential is used by two or more identities",
-}];
+use std::sync::Arc;
 
-/// A row of [`RULES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    /// Name in findings.
-    pub name: &'static str,
-    /// Severity unless the rule finds cause for another.
-    pub severity: &'static str,
-    /// What it says.
-    pub meaning: &'static str,
+use data_encoding::BASE32_NOPAD;
+use proto::v1::{Finding, Record, record::Body};
+use sha2::{Digest, Sha256};
+
+use crate::policy::Policy;
+use check::{At, Check, Cx, Draft};
+use emit::Told;
+use state::{State, Subject};
+
+pub use notify::{Limits as NotifyLimits, Notification, Notifier};
+pub(crate) use shared_credential::NAME as SHARED_CREDENTIAL;
+
+pub use report::{Consumption, CredentialReport, Usage, UserReport};
+pub use rules::{Param, RULES, Rule, Severity};
+pub use state::{
+    Dropped, MAX_ACCESSES, MAX_CONNECTIONS, MAX_CREDENTIALS, MAX_PRINCIPALS, MAX_SENSORS, MAX_SESSIONS,
+};
+
+/// How late a record may come, behind the latest of all, with the promise that the order does not matter: one hour.
+pub const LATENESS_NS: u64 = 3_600_000_000_000;
+/// How often what has changed a little is looked at again, in time of the records.
+const LOOK_NS: u64 = 1_000_000_000;
+/// How often what only time changes is looked at again.
+const SWEEP_NS: u64 = 60_000_000_000;
+/// Subjects that wait and are looked at with one record: no record has to wait for all of them.
+const WITH_RECORD: usize = 4;
+/// Subjects that wait and are looked at with one tick.
+const WITH_TICK: usize = 4096;
+
+/// The detector.
+#[derive(Debug)]
+pub struct Detector {
+    policy: Arc<Policy>,
+    state: State,
+    /// Subjects to look at, each once.
+    waiting: Vec<Subject>,
+    told: Told,
+    looked: u64,
+    swept: u64,
+}
+
+impl Detector {
+    /// A detector that knows nothing yet.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self {
+            policy,
+            state: State::default(),
+            waiting: Vec::new(),
+            told: Told::default(),
+            looked: 0,
+            swept: 0,
+        }
+    }
+
+    /// Takes a record; the findings that it opens, changes or ends. Findings among the records are passed over.
+    pub fn record(&mut self, record: &Record) -> Vec<Finding> {
+        let mut urgent = Vec::new();
+        if !self.apply(record, &mut |subject| urgent.push(subject)) {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        for subject in urgent {
+            self.look(&subject, &mut out);
+        }
+        self.look_around(WITH_RECORD, &mut out);
+        out
+    }
+
+    /// The time is at least `time` (nanoseconds since the epoch); the findings that this opens, changes or ends.
+    pub fn tick(&mut self, time: u64) -> Vec<Finding> {
+        self.state.now = self.state.now.max(time);
+        let mut out = Vec::new();
+        self.look_around(WITH_TICK, &mut out);
+        if self.waiting.is_empty() {
+            self.told.end_restored(&mut out);
+        }
+        out
+    }
+
+    /// Another policy holds from now on. What it changes is told with the following ticks.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        self.waiting = self.state.subjects().collect();
+        for subject in &self.waiting {
+            self.state.set_dirty(subject, true);
+        }
+    }
+
+    /// Takes a record of the past again, after a restart: nothing is told a second time.
+    pub fn restore(&mut self, record: &Record) {
+        if let Some(Body::Finding(finding)) = &record.body {
+            self.told.restore(finding.clone(), record.time);
+            return;
+        }
+        let mut news = Vec::new();
+        self.apply(record, &mut |subject| news.push(subject));
+        for subject in news {
+            if self.state.set_dirty(&subject, true) {
+                self.waiting.push(subject);
+            }
+        }
+    }
+
+    /// Adds what a detector of other records knows; the number of records that both had seen and that count twice
+    /// now, 0 for disjoint parts.
+    pub fn merge(&mut self, other: Self) -> u64 {
+        self.told.merge(other.told);
+        let both = self.state.merge(other.state);
+        self.waiting = self.state.subjects().collect();
+        for subject in &self.waiting {
+            self.state.set_dirty(subject, true);
+        }
+        both
+    }
+
+    /// All findings in force, by id: the same for the same records, policy and time.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut all: Vec<Finding> =
+            self.state.subjects().flat_map(|subject| self.evaluate(&subject)).collect();
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        all
+    }
+
+    /// The latest time of any record or tick, nanoseconds since the epoch.
+    pub fn now(&self) -> u64 {
+        self.state.now
+    }
+
+    /// Records that were not used, and what was forgotten.
+    pub fn dropped(&self) -> Dropped {
+        Dropped { findings: self.told.refused, ..self.state.dropped() }
+    }
+
+    /// Credentials, principals and sessions known now.
+    pub fn known(&self) -> [usize; 3] {
+        [self.state.credentials.len(), self.state.principals.len(), self.state.sessions.len()]
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Takes a record into the state. What has to be looked at now goes to `urgent`, the rest waits.
+    fn apply(&mut self, record: &Record, urgent: &mut dyn FnMut(Subject)) -> bool {
+        let waiting = &mut self.waiting;
+        self.state.apply(record, &mut |subject, dirty, news| {
+            if news {
+                urgent(subject());
+            } else if !*dirty {
+                *dirty = true;
+                waiting.push(subject());
+            }
+        })
+    }
+
+    /// Looks at some of what waits, and once a minute at everything that time alone may change.
+    fn look_around(&mut self, most: usize, out: &mut Vec<Finding>) {
+        let now = self.state.now;
+        if now < self.looked.saturating_add(LOOK_NS) {
+            return;
+        }
+        if now >= self.swept.saturating_add(SWEEP_NS) {
+            self.swept = now;
+            self.look(&Subject::All, out);
+            for subject in self.told.subjects() {
+                if self.state.set_dirty(&subject, true) {
+                    self.waiting.push(subject);
+                }
+            }
+        }
+        for _ in 0..most {
+            let Some(subject) = self.waiting.pop() else {
+                self.looked = now;
+                return;
+            };
+            self.state.set_dirty(&subject, false);
+            self.look(&subject, out);
+        }
+    }
+
+    fn look(&mut self, subject: &Subject, out: &mut Vec<Finding>) {
+        let found = self.evaluate(subject);
+        self.told.tell(subject, found, self.state.now, out);
+    }
+
+    /// The findings about one subject, by the state, the policy and the time alone.
+    fn evaluate(&self, subject: &Subject) -> Vec<Finding> {
+        let cx = Cx { policy: &self.policy, state: &self.state, now: self.state.now };
+        let state = &self.state;
+        let (mut drafts, mut out) = (Vec::new(), Vec::new());
+        for (index, rule) in RULES.iter().enumerate() {
+            let Some(settings) = self.policy.settings.of(index).filter(|settings| settings.enabled) else {
+                continue;
+            };
+            let at = At { rule, settings };
+            for check in rule.checks {
+                match (check, subject) {
+                    (Check::Credential(check), Subject::Credential(name)) => {
+                        state.credentials.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
+                    }
+                    (Check::Principal(check), Subject::Principal(name)) => {
+                        state.principals.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
+                    }
+                    (Check::Session(check), Subject::Session(name)) => {
+                        state.sessions.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
+                    }
+                    (Check::Access(check), Subject::Access(name)) => {
+                        state.accesses.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
+                    }
+                    (Check::Sensor(check), Subject::Sensor(key)) => {
+                        state.sensors.get(key).inspect(|known| check(&cx, at, "", known, &mut drafts));
+                    }
+                    (Check::All(check), Subject::All) => check(&cx, at, &mut drafts),
+                    _ => {}
+                }
+            }
+            out.extend(drafts.drain(..).filter_map(|draft| finding(&cx, at, draft)));
+        }
+        out
+    }
+}
+
+/// A draft as a finding, unless the policy silences it.
+fn finding(cx: &Cx<'_>, at: At<'_>, mut draft: Draft) -> Option<Finding> {
+    draft.participants.sort_by(|one, other| {
+        let order = |one: &proto::v1::Participant| (one.first_seen, one.host.clone(), one.evidence.clone());
+        order(one).cmp(&order(other))
+    });
+    let principals: Vec<&str> = draft.participants.iter().map(principal_of).collect();
+    let about = draft.credential.as_ref().map_or(draft.subject.as_str(), |one| one.fingerprint.as_str());
+    if cx.policy.is_silenced(at.rule.name, about, &principals, cx.now) {
+        return None;
+    }
+    Some(Finding {
+        id: id(at.rule.name, &draft.subject),
+        rule: at.rule.name.to_owned(),
+        severity: at.settings.severity.unwrap_or(draft.severity).name().to_owned(),
+        title: draft.title,
+        first_seen: draft.span.first,
+        last_seen: draft.span.last,
+        credential: draft.credential,
+        participants: draft.participants,
+        state: emit::OPEN.to_owned(),
+        next_step: at.rule.next_step.to_owned(),
+        count: draft.span.count,
+        subject: draft.subject,
+    })
+}
+
+/// The id of a finding: the same for the same rule and subject on every host.
+fn id(rule: &str, subject: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(rule.as_bytes());
+    hash.update([0]);
+    hash.update(subject.as_bytes());
+    let hash = hash.finalize();
+    let start = hash.get(..10).unwrap_or_default();
+    format!("kwf-{}", BASE32_NOPAD.encode(start).to_ascii_lowercase())
+}
+
+/// The workload id of a participant; its control group where it has none.
+fn principal_of(participant: &proto::v1::Participant) -> &str {
+    let workload = participant.workload.as_ref().map(|workload| workload.id.as_str());
+    let cgroup = || participant.process.as_ref().map(|process| process.cgroup.as_str());
+    workload.filter(|id| !id.is_empty()).or_else(cgroup).unwrap_or_default()
 }

@@ -1,210 +1,185 @@
-//! `shared-credential`: one fingerprint used from two cgroups or two unrelated process trees.
-//!
-//! Replicas of one workload, a parent and its child, and successive runs of one program in one place are
-//! one identity: they are expected to share. An identity is a workload id where the cgroup names one;
-//! processes of a user are told apart by their cgroup and by the tree they belong to. An owner that is
-//! not known takes part in nothing: a finding never rests on a missing fact.
+//! `shared-credential`: one fingerprint, two or more principals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use proto::v1::{Credential, Finding, ModelCall, Participant, Process, Record, record::Body};
+use super::check::{At, Check, Cx, Draft, list, who_name};
+use super::rules::{Param, Rule, Severity};
+use super::state::credential::{Cred, Use};
 
 /// Name of the rule.
-pub(crate) const RULE: &str = "shared-credential";
-/// Credentials followed; the one used least recently makes room.
-const MAX_CREDENTIALS: usize = 4096;
-/// Identities followed for one credential; more are counted and not named.
-const MAX_IDENTITIES: usize = 64;
-/// Record numbers kept as evidence for one participant.
-const MAX_EVIDENCE: usize = 8;
-/// Ancestors above this depth from the top are the system's, not an agent's: two programs of one login
-/// shell are related, two services of init are not.
-const ROOT_PIDS: [u32; 2] = [0, 1];
+pub(crate) const NAME: &str = "shared-credential";
+pub(super) const RULE: Rule = Rule {
+    name: NAME,
+    severity: Severity::Info,
+    meaning: "One credential is used by two or more identities; the further apart they are, the more severe: several \
+              process trees of one principal (info), two agents of one user (low), two units, containers or control \
+              groups (medium), two namespaces or hosts (high), two environments (critical).",
+    silent: "Replicas of one principal, the same unit on several hosts of one environment, a parent and its \
+             children, further runs of one program, and declared gateways are not sharing.",
+    next_step: "give each workload a key of its own, then revoke this one; `keywitness revoke-plan` lists what breaks",
+    params: &[Param {
+        name: "window_days",
+        default: 7,
+        meaning: "uses longer ago than this no longer count, so a key that was handed over is not shared for ever",
+    }],
+    checks: &[Check::Credential(check)],
+};
+/// Length of a container id in hexadecimal digits: a name that nobody could tell.
+const CONTAINER_ID: usize = 64;
 
-#[derive(Debug)]
-struct Identity {
-    participant: Participant,
-    /// Process generations of the tree, oldest ancestor first.
-    lineage: Vec<(u32, u64)>,
-    program: String,
+/// How far apart two users are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Distance {
+    Trees,
+    Agents,
+    Unresolved,
+    Units,
+    Hosts,
+    Namespaces,
+    Environments,
 }
 
-#[derive(Debug, Default)]
-struct Use {
-    credential: Credential,
-    identities: BTreeMap<String, Vec<Identity>>,
-    count: u64,
-    reported: usize,
-    /// Its place in the order of use.
-    used: u64,
-}
+/// The users in one place: related process trees are one user.
+type Trees<'a> = Vec<Vec<&'a Use>>;
 
-/// The rule's state.
-#[derive(Debug, Default)]
-pub struct SharedCredential {
-    uses: HashMap<String, Use>,
-    /// Fingerprints by their last use.
-    order: BTreeMap<u64, String>,
-    next: u64,
-    /// Credentials forgotten because the table was full.
-    pub forgotten: u64,
-}
-
-impl SharedCredential {
-    /// Credentials followed now.
-    pub fn len(&self) -> usize {
-        self.uses.len()
+fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec<Draft>) {
+    if known.uses.len() < 2 {
+        return;
     }
-
-    /// Whether none is followed.
-    pub fn is_empty(&self) -> bool {
-        self.uses.is_empty()
-    }
-
-    /// Takes a record; a finding when it makes a credential shared, or shared by more than before.
-    pub fn record(&mut self, record: &Record) -> Option<Finding> {
-        let Some(Body::ModelCall(call)) = &record.body else { return None };
-        let credential = call.credential.as_ref().filter(|credential| !credential.fingerprint.is_empty())?;
-        let process = call.process.as_ref().filter(|process| process.unknown_reason.is_empty())?;
-        let place = place(call, process)?;
-        let seq = record.sensor.as_ref().map_or(0, |sensor| sensor.seq);
-
-        let fingerprint = credential.fingerprint.clone();
-        let used = self.used(fingerprint);
-        used.credential = Credential { origin: None, carrier: String::new(), ..credential.clone() };
-        used.count += 1;
-        let total: usize = used.identities.values().map(Vec::len).sum();
-        let lineage = lineage(process);
-        let program = process.exe.clone();
-        let here = used.identities.get_mut(&place);
-        let known = here.and_then(|here| here.iter_mut().find(|known| related(known, &lineage, &program)));
-        match known {
-            Some(known) => known.again(record.time, seq),
-            None if total < MAX_IDENTITIES => {
-                used.identities.entry(place).or_default().push(Identity {
-                    participant: Participant {
-                        process: Some(process.clone()),
-                        workload: call.workload.clone(),
-                        evidence: vec![seq],
-                        first_seen: record.time,
-                        last_seen: record.time,
-                        count: 1,
-                    },
-                    lineage,
-                    program,
-                });
-            }
-            None => return None,
-        }
-        used.finding()
-    }
-
-    /// The uses of a credential, now the one used last.
-    fn used(&mut self, fingerprint: String) -> &mut Use {
-        self.next += 1;
-        if !self.uses.contains_key(&fingerprint)
-            && self.uses.len() >= MAX_CREDENTIALS
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.uses.remove(&oldest);
-            self.forgotten += 1;
-        }
-        let used = self.uses.entry(fingerprint.clone()).or_default();
-        self.order.remove(&used.used);
-        self.order.insert(self.next, fingerprint);
-        used.used = self.next;
-        used
-    }
-}
-
-impl Identity {
-    fn again(&mut self, time: u64, seq: u64) {
-        let participant = &mut self.participant;
-        participant.count += 1;
-        participant.first_seen = participant.first_seen.min(time);
-        participant.last_seen = participant.last_seen.max(time);
-        if participant.evidence.len() < MAX_EVIDENCE && !participant.evidence.contains(&seq) {
-            participant.evidence.push(seq);
+    let window = at.days("window_days");
+    let mut places: BTreeMap<&str, Trees<'_>> = BTreeMap::new();
+    for one in known.uses.values() {
+        if cx.is_recent(one.span.last, window) && !cx.policy.is_gateway(&one.place) {
+            join(places.entry(&one.place).or_default(), one);
         }
     }
+    let Some(distance) = distance(cx, &places) else { return };
+    let mut trees: Trees<'_> = places.into_values().flatten().collect();
+    for tree in &mut trees {
+        tree.sort_by_key(|one| one.evidence.marks().first().copied());
+    }
+    trees.sort_by_key(|tree| tree.first().and_then(|one| one.evidence.marks().first().copied()));
+    let users: Vec<&Use> = trees.iter().flatten().copied().collect();
+    let mut draft = cx.about_key(at, fingerprint.to_owned(), (fingerprint, known), &users);
+    draft.participants = trees.iter().filter_map(|tree| participant(cx, tree)).collect();
+    draft.severity = severity(distance);
+    let names: Vec<String> =
+        trees.iter().filter_map(|tree| tree.first()).map(|one| who_name(&one.place, &one.sample)).collect();
+    draft.title = title(cx, distance, &cx.key_name(fingerprint, known), &names, &users);
+    out.push(draft);
 }
 
-impl Use {
-    fn finding(&mut self) -> Option<Finding> {
-        let identities: Vec<&Identity> = self.identities.values().flatten().collect();
-        if identities.len() < 2 || identities.len() == self.reported {
-            return None;
+/// Adds a user to the trees of its place; those it is related to become one.
+fn join<'a>(trees: &mut Trees<'a>, one: &'a Use) {
+    let related = |tree: &Vec<&Use>| tree.iter().any(|other| is_related(one, other));
+    let (mut same, rest): (Trees<'_>, Trees<'_>) = std::mem::take(trees).into_iter().partition(related);
+    *trees = rest;
+    let mut tree: Vec<&Use> = same.drain(..).flatten().collect();
+    tree.push(one);
+    trees.push(tree);
+}
+
+/// Whether two users of one place descend from the same process.
+fn is_related(one: &Use, other: &Use) -> bool {
+    one.roots.keys().any(|root| other.roots.keys().any(|other| other == root))
+}
+
+fn participant(cx: &Cx<'_>, tree: &[&Use]) -> Option<proto::v1::Participant> {
+    let (first, rest) = tree.split_first()?;
+    let mut participant = cx.participant(first);
+    for one in rest {
+        participant.last_seen = participant.last_seen.max(one.span.last);
+        participant.first_seen = participant.first_seen.min(one.span.first);
+        participant.count += one.span.count;
+    }
+    Some(participant)
+}
+
+fn distance(cx: &Cx<'_>, places: &BTreeMap<&str, Trees<'_>>) -> Option<Distance> {
+    let mut environments = BTreeSet::new();
+    let mut namespaces = BTreeSet::new();
+    let mut roles: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for place in places.keys() {
+        environments.extend(cx.environment(place));
+        let (role, host) = role(place);
+        roles.entry(role).or_default().insert(host);
+        namespaces.insert(place.strip_prefix("k8s://").map(namespace));
+    }
+    if environments.len() > 1 {
+        return Some(Distance::Environments);
+    }
+    if places.len() == 1 {
+        let (place, trees) = places.first_key_value()?;
+        let apart = if place.starts_with("user://") { Distance::Agents } else { Distance::Trees };
+        return (trees.len() > 1).then_some(apart);
+    }
+    if roles.len() < 2 {
+        return None;
+    }
+    if namespaces.len() > 1 {
+        return Some(Distance::Namespaces);
+    }
+    let hosts: Vec<&BTreeSet<&str>> = roles.values().collect();
+    let apart = |one: &BTreeSet<&str>| hosts.iter().any(|other| !one.is_empty() && one.is_disjoint(other));
+    if namespaces.contains(&None) && hosts.iter().any(|one| apart(one)) {
+        return Some(Distance::Hosts);
+    }
+    let resolved = roles.keys().filter(|role| !is_unresolved(role)).count();
+    Some(if resolved == 0 { Distance::Unresolved } else { Distance::Units })
+}
+
+/// What a principal does, without the host it does it on where the same name means the same; and the host.
+fn role(place: &str) -> (&str, &str) {
+    let Some((scheme, rest)) = place.split_once("://") else { return (place, "") };
+    let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
+    match scheme {
+        "systemd" | "docker" => (name, host),
+        "k8s" => (place, ""),
+        _ => (place, host),
+    }
+}
+
+/// Cluster and namespace of a Kubernetes principal.
+fn namespace(rest: &str) -> &str {
+    rest.match_indices('/').nth(1).and_then(|(at, _)| rest.get(..at)).unwrap_or(rest)
+}
+
+fn is_unresolved(role: &str) -> bool {
+    role.len() == CONTAINER_ID && role.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn severity(distance: Distance) -> Severity {
+    match distance {
+        Distance::Trees => Severity::Info,
+        Distance::Agents | Distance::Unresolved => Severity::Low,
+        Distance::Units => Severity::Medium,
+        Distance::Hosts | Distance::Namespaces => Severity::High,
+        Distance::Environments => Severity::Critical,
+    }
+}
+
+fn title(cx: &Cx<'_>, distance: Distance, key: &str, names: &[String], users: &[&Use]) -> String {
+    let who = list(names);
+    match distance {
+        Distance::Trees => {
+            let programs: BTreeSet<&str> = users.iter().map(|one| super::check::base(&one.program)).collect();
+            let programs: Vec<String> = programs.into_iter().map(str::to_owned).collect();
+            let place = users.first().map(|one| &*one.place).unwrap_or_default();
+            format!(
+                "One {key} is used by {} unrelated process trees of {place}: {}",
+                names.len(),
+                list(&programs)
+            )
         }
-        let state = if self.reported == 0 { "open" } else { "updated" };
-        let places = self.identities.len();
-        let names: Vec<String> = identities.iter().map(|identity| name(&identity.participant)).collect();
-        let who = match names.as_slice() {
-            [a, b] => format!("{a} and {b}"),
-            [a, b, rest @ ..] => format!("{a}, {b} and {} more", rest.len()),
-            _ => String::new(),
-        };
-        let shown = if self.credential.hint.is_empty() {
-            self.credential.fingerprint.clone()
-        } else {
-            self.credential.hint.clone()
-        };
-        let finding = Finding {
-            id: format!("{RULE}:{}", self.credential.fingerprint),
-            rule: RULE.into(),
-            severity: if places > 1 { "high" } else { "medium" }.into(),
-            title: format!("One {} key ({shown}) is used by {who}", self.credential.provider),
-            first_seen: identities.iter().map(|i| i.participant.first_seen).min().unwrap_or(0),
-            last_seen: identities.iter().map(|i| i.participant.last_seen).max().unwrap_or(0),
-            credential: Some(self.credential.clone()),
-            participants: identities.iter().map(|identity| identity.participant.clone()).collect(),
-            state: state.into(),
-            next_step: "give each workload a key of its own, then revoke this one".into(),
-            count: self.count,
-        };
-        self.reported = identities.len();
-        Some(finding)
-    }
-}
-
-/// Where an identity lives: its workload when the cgroup names one, else the cgroup.
-fn place(call: &ModelCall, process: &Process) -> Option<String> {
-    match &call.workload {
-        Some(workload) if !workload.id.is_empty() && workload.kind != "user" => Some(workload.id.clone()),
-        _ if !process.cgroup.is_empty() => Some(process.cgroup.clone()),
-        _ => process.cgroup_id.map(|id| format!("cgroup {id}")),
-    }
-}
-
-fn lineage(process: &Process) -> Vec<(u32, u64)> {
-    let own = (process.pid, process.start_time);
-    let mut line: Vec<_> = process
-        .ancestors
-        .iter()
-        .rev()
-        .map(|ancestor| (ancestor.pid, ancestor.start_time))
-        .filter(|(pid, _)| !ROOT_PIDS.contains(pid))
-        .collect();
-    line.push(own);
-    line
-}
-
-/// Whether a process belongs to a known identity of the same place: it shares an ancestor below init, or
-/// it is a further run of the same program.
-fn related(known: &Identity, lineage: &[(u32, u64)], program: &str) -> bool {
-    known.program == program || known.lineage.iter().any(|generation| lineage.contains(generation))
-}
-
-fn name(participant: &Participant) -> String {
-    let workload = participant.workload.as_ref().filter(|workload| workload.kind != "user");
-    match (workload, &participant.process) {
-        (Some(workload), _) if !workload.id.is_empty() => workload.id.clone(),
-        (_, Some(process)) => {
-            let program = process.exe.rsplit('/').next().unwrap_or_default();
-            format!("{program}[{}] in {}", process.pid, process.cgroup)
+        Distance::Unresolved => format!("One {key} is used by {who}, containers whose names are not known"),
+        Distance::Environments => {
+            let environments: BTreeSet<&str> =
+                users.iter().filter_map(|one| cx.environment(&one.place)).collect();
+            let environments: Vec<String> = environments.into_iter().map(str::to_owned).collect();
+            format!("One {key} is used in {} by {who}", list(&environments))
         }
-        _ => "unknown".into(),
+        Distance::Hosts => format!("One {key} is used on different hosts by {who}"),
+        Distance::Namespaces => format!("One {key} is used in different namespaces by {who}"),
+        Distance::Agents | Distance::Units => format!("One {key} is used by {who}"),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,27 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::v1::{Finding, Participant, Record};
 
-use crate::detect::SharedCredential;
+use crate::detect::Detector;
 
 /// Findings that are compared; more are counted.
 const MAX_FINDINGS: usize = 100_000;
 
-/// What makes findings from records.
-pub trait Detector {
-    /// Takes one record; findings that it gives cause for.
-    fn record(&mut self, record: &Record) -> Vec<Finding>;
-}
-
-impl Detector for SharedCredential {
-    fn record(&mut self, record: &Record) -> Vec<Finding> {
-        Self::record(self, record).into_iter().collect()
-    }
-}
-
 /// A run over recorded records.
 #[derive(Debug)]
-pub struct Replay<D> {
-    detector: D,
+pub struct Replay {
+    detector: Detector,
     then: BTreeMap<String, Finding>,
     now: BTreeMap<String, Finding>,
     /// Records that the rules have seen.
@@ -54,9 +42,9 @@ pub enum Difference {
     },
 }
 
-impl<D: Detector> Replay<D> {
+impl Replay {
     /// With nothing seen.
-    pub fn new(detector: D) -> Self {
+    pub fn new(detector: Detector) -> Self {
         Self { detector, then: BTreeMap::new(), now: BTreeMap::new(), records: 0, left_out: 0 }
     }
 

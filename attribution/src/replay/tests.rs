@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use proto::v1::{Credential, ModelCall, Process, Sensor, Workload, record::Body};
 
@@ -27,17 +29,19 @@ fn call(seq: u64, key: &str, place: &str) -> Record {
 
 /// Calls, and the findings that the rule makes of them, as a sensor would have written them.
 fn recorded(calls: &[Record]) -> Vec<Record> {
-    let mut rule = SharedCredential::default();
+    let mut rule = Detector::new(Arc::default());
     let mut out = Vec::new();
     for record in calls {
         out.push(record.clone());
-        out.extend(rule.record(record).map(|finding| Record::new(record.time, Body::Finding(finding))));
+        out.extend(
+            rule.record(record).into_iter().map(|finding| Record::new(record.time, Body::Finding(finding))),
+        );
     }
     out
 }
 
-fn replay(records: &[Record]) -> Replay<SharedCredential> {
-    let mut replay = Replay::new(SharedCredential::default());
+fn replay(records: &[Record]) -> Replay {
+    let mut replay = Replay::new(Detector::new(Arc::default()));
     records.iter().for_each(|record| replay.record(record));
     replay
 }

@@ -3,10 +3,11 @@
 use std::{
     io::{BufWriter, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use attribution::{
-    detect::SharedCredential,
+    detect::Detector,
     replay::{Difference, Replay},
 };
 use clap::Args;
@@ -33,7 +34,7 @@ pub(super) struct ReplayArgs {
 
 pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let filter = args.filter.resolve(args.records.state_dir(), config)?;
-    let mut replay = Replay::new(SharedCredential::default());
+    let mut replay = Replay::new(Detector::new(Arc::default()));
     let mut bad = 0u64;
     for record in args.records.matching(&filter)? {
         match record {

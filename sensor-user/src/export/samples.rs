@@ -84,7 +84,12 @@ pub(crate) fn all() -> Vec<Record> {
             quality: "exact".into(),
             ..Default::default()
         }),
-        cost: Some(Cost { amount: "0.0123".into(), currency: "USD".into(), basis: "list_price".into() }),
+        cost: Some(Cost {
+            amount: "0.0123".into(),
+            currency: "USD".into(),
+            basis: "list_price".into(),
+            ..Default::default()
+        }),
         started: TIME,
         duration_ms: Some(1500),
         ttfb_ms: Some(200),
@@ -135,12 +140,14 @@ pub(crate) fn all() -> Vec<Record> {
                 first_seen: TIME,
                 last_seen: TIME,
                 count: 1,
+                ..Default::default()
             };
             2
         ],
         state: "open".into(),
         next_step: "give each workload a key of its own".into(),
         count: 2,
+        ..Default::default()
     };
     let access = CredentialAccess {
         process: Some(process()),

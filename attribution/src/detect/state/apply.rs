@@ -1,0 +1,409 @@
+//! A record becomes part of the state.
+
+use std::sync::Arc;
+
+use proto::v1::{
+    self, Credential, CredentialAccess, Endpoint, ModelCall, Process, Record, Workload, record::Body,
+};
+
+use super::access::earlier;
+use super::buckets::{Amount, DAY_NS, HOUR_NS, period};
+use super::credential::{Meta, Sample, Use};
+use super::names::{Dest, Names, key};
+use super::principal::{About, Principal, Unseen};
+use super::session::SLOT_NS;
+use super::span::Mark;
+use super::{State, Subject};
+use crate::detect::facts::{Who, nanos, who};
+
+/// Operations whose requests are alike by nature.
+const BATCH_OPERATIONS: [&str; 3] = ["embeddings", "rerank", "moderations"];
+/// Files of people: their homes on Linux and macOS.
+const HOMES: [&str; 2] = ["/home/", "/Users/"];
+
+/// Receives what a record touched: the subject, its mark of waiting to be looked at, and whether something new was
+/// learned, so that it should be looked at now.
+pub(in crate::detect) type Touch<'a> = &'a mut dyn FnMut(&dyn Fn() -> Subject, &mut bool, bool);
+
+/// One act of a principal: a call, or a flow that carried a credential.
+struct Act<'a> {
+    mark: Mark,
+    host: &'a str,
+    who: Who<'a>,
+    workload: Option<&'a Workload>,
+    amount: Amount,
+    dest: [&'a str; 3],
+    dest_key: u64,
+}
+
+impl State {
+    /// Takes a record; whether it is new.
+    pub(in crate::detect) fn apply(&mut self, record: &Record, touch: Touch<'_>) -> bool {
+        // What a detector found is no fact of the host.
+        if matches!(record.body, None | Some(Body::Finding(_))) {
+            return false;
+        }
+        let Some(mark) = self.admit(record.time, record.sensor.as_ref()) else { return false };
+        let host = record.sensor.as_ref().map(|sensor| sensor.host.as_str()).unwrap_or_default();
+        match &record.body {
+            Some(Body::ModelCall(call)) => self.call(mark, host, call, touch),
+            Some(Body::Flow(flow)) => self.flow(mark, host, flow, touch),
+            Some(Body::CredentialAccess(access)) => self.access(mark, host, access, touch),
+            Some(Body::Status(status)) => {
+                if let Some(sensor) = self.sensors.get_mut(&mark.sensor) {
+                    sensor.status(mark, status);
+                    touch(&|| Subject::Sensor(mark.sensor), &mut sensor.dirty, true);
+                }
+            }
+            // A session says nothing of itself that its calls do not.
+            Some(Body::Session(_) | Body::Finding(_)) | None => {}
+        }
+        true
+    }
+
+    fn call(&mut self, mark: Mark, host: &str, call: &ModelCall, touch: Touch<'_>) {
+        let Some(who) = who(host, call.process.as_ref(), call.workload.as_ref()) else { return };
+        let tokens = call.tokens.as_ref();
+        let sum = |tokens: &v1::Tokens| tokens.input.unwrap_or(0).saturating_add(tokens.output.unwrap_or(0));
+        let cost = call.cost.as_ref().filter(|cost| matches!(cost.currency.as_str(), "" | "USD"));
+        let model = [&call.model_requested, &call.model_served].into_iter().find(|model| !model.is_empty());
+        let dest = dest(call.endpoint.as_ref(), model.map(String::as_str).unwrap_or_default());
+        let act = Act {
+            mark,
+            host,
+            workload: call.workload.as_ref(),
+            amount: Amount {
+                calls: 1,
+                tokens: tokens.map_or(0, sum),
+                nanos: cost.and_then(|cost| nanos(&cost.amount)).unwrap_or(0),
+            },
+            dest,
+            dest_key: key(dest),
+            who,
+        };
+        let place = self.principal(&act, touch);
+        if let Some(credential) = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty()) {
+            self.credential(&act, &place, credential, cleartext(call), touch);
+        }
+        self.session(&act, &place, call, touch);
+        if !call.flow_id.is_empty() {
+            self.name(&act, &place, &call.flow_id, call.endpoint.as_ref());
+        }
+    }
+
+    fn flow(&mut self, mark: Mark, host: &str, flow: &v1::Flow, touch: Touch<'_>) {
+        let Some(who) = who(host, flow.process.as_ref(), flow.workload.as_ref()) else { return };
+        let dest = dest(flow.endpoint.as_ref(), "");
+        let amount = Amount::default();
+        let act =
+            Act { mark, host, workload: flow.workload.as_ref(), amount, dest, dest_key: key(dest), who };
+        let place = self.principal(&act, touch);
+        self.coverage(&act, flow, touch);
+        // A flow repeats the credential of its calls; only an inferred one is news.
+        let inferred = |one: &&Credential| one.evidence == "inferred" && !one.fingerprint.is_empty();
+        if let Some(credential) = flow.credential.as_ref().filter(inferred) {
+            self.credential(&act, &place, credential, false, touch);
+        }
+        if !flow.id.is_empty() {
+            self.name(&act, &place, &flow.id, flow.endpoint.as_ref());
+        }
+    }
+
+    /// Adds to the principal; its shared name.
+    fn principal(&mut self, act: &Act<'_>, touch: Touch<'_>) -> Arc<str> {
+        let time = act.mark.time;
+        let names = &mut self.names;
+        let Some((name, known, mut news)) = self.principals.entry(&act.who.place) else {
+            return Arc::default();
+        };
+        known.span.add(time);
+        if known.evidence.add(act.mark) {
+            known.sample = sample(names, act.who.process);
+        }
+        if act.mark > known.about.0 {
+            news |= known.about(act, names);
+        }
+        if act.amount.calls > 0 {
+            if let Some((dest, new)) =
+                known.dests.entry(act.dest_key, || (names.dest(act.dest), Default::default()))
+            {
+                dest.1.add(time);
+                news |= new;
+            }
+            known.hours.add(period(time, HOUR_NS), act.amount);
+            known.days.add(period(time, DAY_NS), act.amount);
+        }
+        touch(&|| Subject::Principal(name.clone()), &mut known.dirty, news);
+        name.clone()
+    }
+
+    fn credential(
+        &mut self,
+        act: &Act<'_>,
+        place: &Arc<str>,
+        credential: &Credential,
+        cleartext: bool,
+        touch: Touch<'_>,
+    ) {
+        let time = act.mark.time;
+        let names = &mut self.names;
+        let Some((name, known, mut news)) = self.credentials.entry(&credential.fingerprint) else { return };
+        known.span.add(time);
+        known.learn(credential, names);
+        let user = key((&act.who.place, act.who.program));
+        if let Some((user, new)) = known.uses.entry(user, || Use {
+            place: place.clone(),
+            program: names.share(act.who.program),
+            ..Use::default()
+        }) {
+            news |= new;
+            user.roots.entry(act.who.root, || ());
+            user.span.add(time);
+            if user.evidence.add(act.mark) {
+                user.sample = sample(names, act.who.process);
+            }
+            if let Some((dest, new)) =
+                user.dests.entry(act.dest_key, || (names.dest(act.dest), Default::default()))
+            {
+                dest.1.add(time);
+                news |= new;
+            }
+            user.days.add(period(time, DAY_NS), act.amount);
+            news |= user.odd(act, credential, cleartext, names);
+        }
+        touch(&|| Subject::Credential(name.clone()), &mut known.dirty, news);
+    }
+
+    fn session(&mut self, act: &Act<'_>, place: &Arc<str>, call: &ModelCall, touch: Touch<'_>) {
+        let told = [&call.session, &call.session_id].into_iter().find(|id| !id.is_empty());
+        let name = match told {
+            Some(id) => std::borrow::Cow::Borrowed(id.as_str()),
+            None => format!("tree-{:016x}", act.who.root).into(),
+        };
+        let Some((name, known, _)) = self.sessions.entry(&name) else { return };
+        known.span.add(act.mark.time);
+        known.told |= told.is_some();
+        if known.evidence.add(act.mark) {
+            known.place = place.clone();
+            known.sample = sample(&mut self.names, act.who.process);
+        }
+        known.used.add(act.amount);
+        if let Some(credential) = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty()) {
+            let names = &mut self.names;
+            known.keys.entry(key(&credential.fingerprint), || names.share(&credential.fingerprint));
+        }
+        let mut news = false;
+        if call.orphaned {
+            news = known.orphans.count == 0;
+            known.orphans.add(act.mark.time);
+            known.orphan_evidence.add(act.mark);
+        }
+        if !BATCH_OPERATIONS.contains(&call.operation.as_str())
+            && let Some(slot) = known.slot(period(act.mark.time, SLOT_NS))
+        {
+            let size = call.tokens.as_ref().and_then(|tokens| tokens.input);
+            let process = key((act.who.process.pid, act.who.process.start_time));
+            let failed = call.status.is_some_and(|status| status >= 400);
+            slot.add(failed, size.map(|size| key((size, act.dest_key))), process);
+        }
+        touch(&|| Subject::Session(name.clone()), &mut known.dirty, news);
+    }
+
+    fn coverage(&mut self, act: &Act<'_>, flow: &v1::Flow, touch: Touch<'_>) {
+        let Some(tls) = &flow.tls else { return };
+        let names = &mut self.names;
+        let Some((name, known)) = self.principals.get_mut(&act.who.place) else { return };
+        let day = period(act.mark.time, DAY_NS);
+        let one = Amount { calls: 1, ..Amount::default() };
+        if tls.coverage != "none" {
+            known.read.add(day, one);
+            return;
+        }
+        let mut news = false;
+        let unseen = key((act.dest_key, &tls.coverage_reason));
+        if let Some((unseen, new)) = known.unseen.entry(unseen, || Unseen {
+            dest: names.dest(act.dest),
+            reason: names.share(&tls.coverage_reason),
+            ..Unseen::default()
+        }) {
+            unseen.span.add(act.mark.time);
+            unseen.days.add(day, one);
+            news = new;
+        }
+        touch(&|| Subject::Principal(name.clone()), &mut known.dirty, news);
+    }
+
+    /// Notes the name that a connection goes by.
+    fn name(&mut self, act: &Act<'_>, place: &Arc<str>, flow: &str, endpoint: Option<&Endpoint>) {
+        let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.host.is_empty()) else { return };
+        let by_request = endpoint.host_evidence == "http_host";
+        let name = format!("{:016x}/{flow}", act.mark.sensor);
+        let Some((_, known, _)) = self.connections.entry(&name) else { return };
+        known.span.add(act.mark.time);
+        if known.evidence.add(act.mark) {
+            known.place = place.clone();
+            known.sample = sample(&mut self.names, act.who.process);
+        }
+        let one = (act.mark, self.names.share(&endpoint.provider), self.names.share(&endpoint.host));
+        let named = if by_request { &mut known.request } else { &mut known.network };
+        earlier(named, one);
+    }
+
+    fn access(&mut self, mark: Mark, host: &str, access: &CredentialAccess, touch: Touch<'_>) {
+        let Some(file) = access.file.as_ref().filter(|_| access.expectation == "unexpected") else { return };
+        let Some(who) = who(host, access.process.as_ref(), access.workload.as_ref()) else { return };
+        let name = format!("{} {host}:{} {}", who.place, file.path, who.process.exe);
+        let act = Act {
+            mark,
+            host,
+            workload: access.workload.as_ref(),
+            amount: Amount::default(),
+            dest: [""; 3],
+            dest_key: 0,
+            who,
+        };
+        let place = self.principal(&act, touch);
+        let names = &mut self.names;
+        let Some((name, known, news)) = self.accesses.entry(&name) else { return };
+        known.span.add(mark.time);
+        known.span.count += access.count.saturating_sub(1);
+        if known.evidence.add(mark) {
+            known.sample = sample(names, act.who.process);
+            (known.place, known.path, known.client) =
+                (place, names.share(&file.path), names.share(&file.client));
+        }
+        touch(&|| Subject::Access(name.clone()), &mut known.dirty, news);
+    }
+}
+
+impl Principal {
+    /// Takes over what a later record says of the workload; whether it is something else than before.
+    fn about(&mut self, act: &Act<'_>, names: &mut Names) -> bool {
+        let Some(workload) = act.workload else { return false };
+        self.about.0 = act.mark;
+        let known = &mut self.about.1;
+        let same = *known.host == *act.host && lasting(&known.workload) == lasting(workload);
+        if !same {
+            let (id, kind, namespace, name, service_account, unit, spiffe_id, labels) = lasting(workload);
+            let workload = Workload {
+                id: id.clone(),
+                kind: kind.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                service_account: service_account.clone(),
+                unit: unit.clone(),
+                spiffe_id: spiffe_id.clone(),
+                labels: labels.clone(),
+                ..Workload::default()
+            };
+            *known = About { host: names.share(act.host), workload };
+        }
+        !same
+    }
+}
+
+type Lasting<'a> = (
+    &'a String,
+    &'a String,
+    &'a String,
+    &'a String,
+    &'a String,
+    &'a String,
+    &'a String,
+    &'a std::collections::BTreeMap<String, String>,
+);
+
+/// What holds for every instance of a workload.
+fn lasting(workload: &Workload) -> Lasting<'_> {
+    let Workload { id, kind, namespace, name, service_account, unit, spiffe_id, labels, .. } = workload;
+    (id, kind, namespace, name, service_account, unit, spiffe_id, labels)
+}
+
+impl super::credential::Cred {
+    fn learn(&mut self, credential: &Credential, names: &mut Names) {
+        let known = &self.meta;
+        let told = (&*known.provider, &*known.kind, &*known.lifetime, &*known.hint);
+        let new = (
+            credential.provider.as_str(),
+            credential.kind.as_str(),
+            credential.lifetime.as_str(),
+            credential.hint.as_str(),
+        );
+        if new > told {
+            let (provider, kind, lifetime, hint) = new;
+            self.meta = Meta {
+                provider: names.share(provider),
+                kind: names.share(kind),
+                lifetime: names.share(lifetime),
+                hint: names.share(hint),
+            };
+        }
+    }
+}
+
+impl Use {
+    /// Notes what some rule objects to; whether it is new.
+    fn odd(&mut self, act: &Act<'_>, credential: &Credential, cleartext: bool, names: &mut Names) -> bool {
+        let mut news = false;
+        if credential.carrier.starts_with("query:") || credential.carrier.starts_with("path:") {
+            let span = &mut self.odd.get_or_insert_default().in_url;
+            news |= span.count == 0;
+            span.add(act.mark.time);
+        }
+        if cleartext {
+            let span = &mut self.odd.get_or_insert_default().cleartext;
+            news |= span.count == 0;
+            span.add(act.mark.time);
+        }
+        if !credential.provider.is_empty() && credential.provider != act.dest[0] {
+            let wrong = &mut self.odd.get_or_insert_default().wrong;
+            let [provider, host, _] = act.dest;
+            let dest = [provider, host, ""];
+            if let Some((wrong, new)) = wrong.entry(key(dest), || (names.dest(dest), Default::default())) {
+                wrong.1.add(act.mark.time);
+                news |= new;
+            }
+        }
+        if let Some(origin) = &credential.origin
+            && HOMES.iter().any(|home| origin.path.starts_with(home))
+        {
+            let path = names.share(&origin.path);
+            news |= self.odd.get_or_insert_default().came_from(path);
+        }
+        news
+    }
+}
+
+/// The names that findings can be about.
+fn dest<'a>(endpoint: Option<&'a Endpoint>, model: &'a str) -> [&'a str; 3] {
+    let named = |endpoint: &'a Endpoint| [endpoint.provider.as_str(), endpoint.host.as_str(), model];
+    endpoint.map_or(["", "", model], named)
+}
+
+/// Whether a call went over the network without encryption.
+fn cleartext(call: &ModelCall) -> bool {
+    let Some(endpoint) = &call.endpoint else { return false };
+    let own = call.source.as_ref().is_some_and(|source| source.address == endpoint.address);
+    let address = endpoint.address.parse::<std::net::IpAddr>();
+    call.binding == "cleartext" && !own && address.is_ok_and(|address| !address.is_loopback())
+}
+
+fn sample(names: &mut Names, process: &Process) -> Sample {
+    Sample {
+        generation: (process.pid, process.start_time),
+        uid: process.uid,
+        exe: names.share(&process.exe),
+        cgroup: names.share(&process.cgroup),
+    }
+}
+
+impl Dest {
+    /// Host and provider for a sentence.
+    pub(in crate::detect) fn place(&self) -> String {
+        match (&*self.provider, &*self.host) {
+            ("", host) => host.to_owned(),
+            (provider, "") => provider.to_owned(),
+            (provider, host) => format!("{provider} ({host})"),
+        }
+    }
+}

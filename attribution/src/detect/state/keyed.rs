@@ -1,0 +1,114 @@
+//! Small bounded sets whose content does not depend on the order of arrival.
+
+/// Values by key, at most `N`: those with the smallest keys.
+///
+/// A key outside the final content was never needed, and one inside never left, so counts of what is kept
+/// are exact in any order and after any merge. Keys are hashes: which values are kept is arbitrary but always
+/// the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::detect) struct Keyed<V, const N: usize> {
+    items: Vec<(u64, V)>,
+    /// Whether there were more than `N`.
+    pub(in crate::detect) overflowed: bool,
+}
+
+impl<V, const N: usize> Default for Keyed<V, N> {
+    fn default() -> Self {
+        Self { items: Vec::new(), overflowed: false }
+    }
+}
+
+impl<V, const N: usize> Keyed<V, N> {
+    /// The value of `key` and whether it is new; made by `new` when it is and belongs to the kept ones.
+    pub(in crate::detect) fn entry(&mut self, key: u64, new: impl FnOnce() -> V) -> Option<(&mut V, bool)> {
+        match self.items.binary_search_by_key(&key, |(known, _)| *known) {
+            Ok(at) => self.items.get_mut(at).map(|(_, value)| (value, false)),
+            Err(at) => {
+                if self.items.len() >= N {
+                    self.overflowed = true;
+                    if at >= N {
+                        return None;
+                    }
+                    self.items.truncate(N - 1);
+                }
+                if self.items.is_empty() {
+                    self.items.reserve_exact(1);
+                }
+                self.items.insert(at, (key, new()));
+                self.items.get_mut(at).map(|(_, value)| (value, true))
+            }
+        }
+    }
+
+    /// The values, in the order of their keys.
+    pub(in crate::detect) fn values(&self) -> impl Iterator<Item = &V> {
+        self.items.iter().map(|(_, value)| value)
+    }
+
+    /// The keys, smallest first.
+    pub(in crate::detect) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.items.iter().map(|(key, _)| *key)
+    }
+
+    /// Values kept.
+    pub(in crate::detect) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Takes over `other`; `join` adds a value to the one with the same key.
+    pub(in crate::detect) fn merge(&mut self, other: Self, join: impl Fn(&mut V, V)) {
+        self.overflowed |= other.overflowed;
+        for (key, value) in other.items {
+            let mut value = Some(value);
+            // An old value is joined below; a new one is moved in here.
+            let Some((known, new)) = self.entry_with(key, &mut value) else { continue };
+            if let (false, Some(value)) = (new, value) {
+                join(known, value);
+            }
+        }
+    }
+
+    fn entry_with(&mut self, key: u64, value: &mut Option<V>) -> Option<(&mut V, bool)> {
+        match self.items.binary_search_by_key(&key, |(known, _)| *known) {
+            Ok(at) => self.items.get_mut(at).map(|(_, known)| (known, false)),
+            Err(_) => {
+                let taken = value.take()?;
+                self.entry(key, || taken)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(keys: &[u64]) -> Keyed<u64, 4> {
+        let mut set = Keyed::default();
+        for key in keys {
+            if let Some((count, _)) = set.entry(*key, || 0) {
+                *count += 1;
+            }
+        }
+        set
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_partition_do_not_matter(
+            (keys, shuffled, cut) in prop::collection::vec(0..9u64, 0..40).prop_flat_map(|keys| {
+                let len = keys.len();
+                (Just(keys.clone()), Just(keys).prop_shuffle(), 0..=len)
+            })
+        ) {
+            let whole = of(&keys);
+            prop_assert_eq!(&of(&shuffled), &whole);
+            let mut merged = of(&shuffled[..cut]);
+            merged.merge(of(&shuffled[cut..]), |known, other| *known += other);
+            prop_assert_eq!(&merged, &whole);
+            prop_assert!(whole.len() <= 4);
+        }
+    }
+}

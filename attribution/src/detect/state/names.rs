@@ -1,0 +1,92 @@
+//! Text that many entries share, held once.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// Texts held before those that nobody uses any more are dropped.
+const FIRST_SWEEP: usize = 4096;
+
+/// The texts.
+#[derive(Debug)]
+pub(in crate::detect) struct Names {
+    known: HashSet<Arc<str>>,
+    dests: HashSet<Arc<Dest>>,
+    sweep_at: usize,
+}
+
+/// Where calls go: provider, host and model, each empty when unknown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::detect) struct Dest {
+    /// Provider id.
+    pub(in crate::detect) provider: Arc<str>,
+    /// Host name.
+    pub(in crate::detect) host: Arc<str>,
+    /// Model, as requested or else as served.
+    pub(in crate::detect) model: Arc<str>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { known: HashSet::new(), dests: HashSet::new(), sweep_at: FIRST_SWEEP }
+    }
+}
+
+impl Names {
+    /// The shared form of `text`.
+    pub(in crate::detect) fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(text) {
+            return known.clone();
+        }
+        self.sweep();
+        let new: Arc<str> = text.into();
+        self.known.insert(new.clone());
+        new
+    }
+
+    /// The shared form of a destination.
+    pub(in crate::detect) fn dest(&mut self, [provider, host, model]: [&str; 3]) -> Arc<Dest> {
+        let dest = Dest { provider: self.share(provider), host: self.share(host), model: self.share(model) };
+        if let Some(known) = self.dests.get(&dest) {
+            return known.clone();
+        }
+        let new = Arc::new(dest);
+        self.dests.insert(new.clone());
+        new
+    }
+
+    /// Drops what only this table holds. The next sweep comes when it has doubled, so it costs little.
+    fn sweep(&mut self) {
+        if self.known.len() >= self.sweep_at {
+            self.dests.retain(|dest| Arc::strong_count(dest) > 1);
+            self.known.retain(|text| Arc::strong_count(text) > 1);
+            self.sweep_at = (2 * self.known.len()).max(FIRST_SWEEP);
+        }
+    }
+}
+
+/// A key of `parts` that is the same on every host and in every order.
+pub(in crate::detect) fn key<T: Hash>(parts: T) -> u64 {
+    // Without random keys, on purpose: which entries a full set keeps must not differ between runs.
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_text_is_dropped_and_used_text_is_shared() {
+        let mut names = Names::default();
+        let used = names.share("used");
+        for index in 0..3 * FIRST_SWEEP {
+            names.share(&index.to_string());
+        }
+        assert!(names.known.len() <= FIRST_SWEEP + 1);
+        assert!(Arc::ptr_eq(&used, &names.share("used")));
+        let dest = names.dest(["openai", "api.openai.com", "m"]);
+        assert!(Arc::ptr_eq(&dest, &names.dest(["openai", "api.openai.com", "m"])));
+    }
+}
