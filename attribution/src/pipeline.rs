@@ -169,6 +169,7 @@ impl Attribution {
         for connection in self.connections.select(|_| true) {
             self.end_connection(connection, "the sensor stopped");
         }
+        self.settle_quic(0);
         for flow in self.flows.drain() {
             self.flow_record(flow, None);
         }
@@ -203,6 +204,7 @@ impl Attribution {
         }
         self.swept_ns = now;
         self.processes.expire(now);
+        self.settle_quic(limits::QUIC_WAIT_NS);
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
         for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");

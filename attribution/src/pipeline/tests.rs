@@ -2,7 +2,9 @@
 
 mod calls;
 mod hosts;
+mod http2;
 mod limits;
 mod owners;
 mod properties;
 mod script;
+mod websocket;
