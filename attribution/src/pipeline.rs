@@ -179,6 +179,7 @@ impl Attribution {
         for connection in self.connections.select(|_| true) {
             self.end_connection(connection, "the sensor stopped");
         }
+        self.settle_quic(0);
         for flow in self.flows.drain() {
             self.flow_record(flow, None);
         }
@@ -230,6 +231,7 @@ impl Attribution {
         self.found(findings);
         self.processes.expire(now);
         self.sweep_sessions();
+        self.settle_quic(limits::QUIC_WAIT_NS);
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
         for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");

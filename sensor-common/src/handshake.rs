@@ -10,6 +10,10 @@ pub const MAX_CHUNKS: usize = 8;
 pub const MAX_CAPTURE: u32 = (CHUNK * MAX_CHUNKS) as u32;
 /// Packets with payload looked at before a flow is left alone.
 pub const MAX_PACKETS: u32 = 16;
+/// Datagrams of a QUIC client that are captured: a post-quantum ClientHello needs two, a Retry makes it start again.
+pub const QUIC_DATAGRAMS: u32 = 4;
+/// Events for one packet of them.
+pub const QUIC_CHUNKS: usize = 2;
 
 /// What the first payload of a flow is, and whether more of it is awaited.
 pub mod state {

@@ -12,7 +12,10 @@ parts='{"contents":[{"parts":[{"text":"PROMPT-CANARY-51c9"}]}]}'
 message='{"messages":[{"role":"user","content":[{"text":"PROMPT-CANARY-51c9"}]}]}'
 
 echo $$
-set -- --silent --show-error --output /dev/null -H 'content-type: application/json'
+# HTTP/2 only where the mode says so: curl would choose it by itself.
+version=--http1.1
+case $mode in h2-*) version=--http2; mode=${mode#h2-} ;; esac
+set -- $version --silent --show-error --output /dev/null -H 'content-type: application/json'
 case $mode in
   chat) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" $openai/chat/completions ;;
   chat-stream) exec curl "$@" -H "authorization: Bearer $key" -d "$stream" $openai/chat/completions ;;

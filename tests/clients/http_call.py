@@ -34,6 +34,14 @@ elif MODE == "httpx-async":
             (await client.post(URL, json=BODY, headers=HEADERS)).raise_for_status()
 
     asyncio.run(call())
+elif MODE in ("httpx-h2", "httpx-h2-stream"):
+    import httpx
+
+    with httpx.Client(http2=True) as client:
+        body = STREAM if MODE == "httpx-h2-stream" else BODY
+        response = client.post(URL, json=body, headers=HEADERS)
+        response.raise_for_status()
+        assert response.http_version == "HTTP/2"
 elif MODE in ("aiohttp", "aiohttp-stream"):
     import aiohttp
 

@@ -1,6 +1,7 @@
 """Many connections at once from one process: STACK ROUNDS, one key a line on standard input.
 
-Every key has a connection of its own; all stay open from the first round to the last.
+Every key has a connection of its own; all stay open from the first round to the last. With stack h2 all keys
+share one connection.
 The model name is MODEL-ROUND-INDEX, so each request can be told from all others.
 """
 
@@ -59,7 +60,27 @@ async def with_openai(barrier, context, index, key):
         await barrier.wait()
 
 
+async def with_h2(barrier, client, index, key):
+    async def call(data):
+        response = await client.post(URL, json=data, headers={"Authorization": f"Bearer {key}"})
+        response.raise_for_status()
+        assert response.http_version == "HTTP/2"
+
+    await rounds(barrier, call, index)
+
+
+async def together():
+    """All keys on one connection, each request a stream of its own."""
+    import httpx
+
+    barrier = asyncio.Barrier(len(KEYS))
+    async with httpx.AsyncClient(http2=True, limits=httpx.Limits(max_connections=1), timeout=60) as client:
+        await asyncio.gather(*(with_h2(barrier, client, index, key) for index, key in enumerate(KEYS)))
+
+
 async def main():
+    if STACK == "h2":
+        return await together()
     barrier = asyncio.Barrier(len(KEYS))
     context = ssl.create_default_context()
     one = {"aiohttp": with_aiohttp, "openai": with_openai}[STACK]

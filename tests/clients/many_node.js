@@ -2,6 +2,7 @@
 //
 // Stack "own": every key has a connection of its own, open from the first round to the last.
 // Stack "pool": node's own fetch and its shared pool, so one connection carries several keys in turn.
+// Stack "h2": all keys on one HTTP/2 connection, each request a stream of its own.
 // The model name is many-ROUND-INDEX, so each request can be told from all others.
 const { OpenAI } = require("openai");
 const undici = require("undici");
@@ -9,7 +10,12 @@ const undici = require("undici");
 const [stack, rounds] = [process.argv[2], Number(process.argv[3])];
 const keys = require("fs").readFileSync(0, "utf8").split("\n").filter(Boolean);
 
+const shared = new undici.Agent({ allowH2: true, connections: 1, pipelining: 100 });
+
 function client(apiKey) {
+  if (stack === "h2") {
+    return new OpenAI({ apiKey, maxRetries: 0, fetch: undici.fetch, fetchOptions: { dispatcher: shared } });
+  }
   if (stack === "pool") return new OpenAI({ apiKey, maxRetries: 0 });
   const dispatcher = new undici.Agent({ connections: 1, keepAliveTimeout: 60000 });
   return new OpenAI({ apiKey, maxRetries: 0, fetch: undici.fetch, fetchOptions: { dispatcher } });

@@ -1,4 +1,5 @@
-//! Two hundred connections of one process, a different key on each: no pair is ever wrong.
+//! Two hundred connections of one process, or sixty streams of one connection, with a different key on each: no pair
+//! is ever wrong.
 
 use std::time::Duration;
 
@@ -15,22 +16,24 @@ use keywitness_tests::{
 };
 
 const CONNECTIONS: usize = 200;
+/// Keys that share one HTTP/2 connection.
+const STREAMS: usize = 60;
 const ROUNDS: u32 = 3;
 /// Share of calls that may stay without a flow.
 const UNCERTAIN: f64 = 0.01;
 /// Time records have to arrive after the last call.
 const SETTLE: Duration = Duration::from_secs(30);
 
-fn observe(runtime: Runtime, script: &str, stack: &str) -> Result<()> {
+fn observe(runtime: Runtime, script: &str, stack: &str, keys: usize) -> Result<()> {
     setup::clients()?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
     let mut sensor = Sensor::start(&[])?;
     let cgroup = Cgroup::new("many")?;
-    let keys: Vec<String> = (0..CONNECTIONS).map(|index| keys::openai(&format!("{stack}-{index}"))).collect();
+    let keys: Vec<String> = (0..keys).map(|index| keys::openai(&format!("{stack}-{index}"))).collect();
     let finished = client::many(runtime, script, stack, ROUNDS, &keys, &sandbox, Some(&cgroup))?;
     let truths = server.truth()?;
-    ensure!(truths.len() == CONNECTIONS * ROUNDS as usize, "the endpoint saw {} requests", truths.len());
+    ensure!(truths.len() == keys.len() * ROUNDS as usize, "the endpoint saw {} requests", truths.len());
     let complete = |records: &[_]| {
         let ours = |call: &&proto::v1::ModelCall| {
             call.process.as_ref().is_some_and(|process| process.pid == finished.pid)
@@ -51,20 +54,30 @@ fn observe(runtime: Runtime, script: &str, stack: &str) -> Result<()> {
 
 #[test]
 fn asyncio_with_aiohttp_has_no_wrong_pair() -> Result<()> {
-    observe(Runtime::Python, "many_async.py", "aiohttp")
+    observe(Runtime::Python, "many_async.py", "aiohttp", CONNECTIONS)
 }
 
 #[test]
 fn asyncio_with_the_openai_sdk_has_no_wrong_pair() -> Result<()> {
-    observe(Runtime::Python, "many_async.py", "openai")
+    observe(Runtime::Python, "many_async.py", "openai", CONNECTIONS)
 }
 
 #[test]
 fn node_with_a_connection_for_each_key_has_no_wrong_pair() -> Result<()> {
-    observe(Runtime::Node, "many_node.js", "own")
+    observe(Runtime::Node, "many_node.js", "own", CONNECTIONS)
 }
 
 #[test]
 fn node_with_keys_taking_turns_on_pooled_connections_has_no_wrong_pair() -> Result<()> {
-    observe(Runtime::Node, "many_node.js", "pool")
+    observe(Runtime::Node, "many_node.js", "pool", CONNECTIONS)
+}
+
+#[test]
+fn sixty_streams_of_httpx_on_one_connection_have_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Python, "many_async.py", "h2", STREAMS)
+}
+
+#[test]
+fn sixty_streams_of_node_on_one_connection_have_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Node, "many_node.js", "h2", STREAMS)
 }

@@ -4,7 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use attribution::credential::{Extractor, FleetKey, Hint, Redactor};
-use attribution::decode::http1::{Event, Exchanges};
+use attribution::decode::http::{Event, Side};
+use attribution::decode::http1;
 use attribution::decode::json::{Keep, Pointers, PointersBuilder, Scanner, Slot, State};
 use attribution::decode::{Outcome, client_hello, content, dns, eventstream, sse};
 use attribution::endpoint::Catalogue;
@@ -46,7 +47,7 @@ pub fn dns(data: &[u8]) {
 
 /// The HTTP/1.x reader, fed with pieces, gaps and ends in any order.
 pub fn http1(data: &[u8]) {
-    let mut exchanges = Exchanges::new();
+    let mut exchanges = http1::Exchanges::new();
     let (mut open_request, mut last_ended) = (None, None);
     let (mut given, mut told) = (0, 0);
     let mut sink = |event: Event<'_>| match event {
@@ -64,7 +65,7 @@ pub fn http1(data: &[u8]) {
             assert!(last_ended < Some(id), "responses end in the order of their requests");
             last_ended = Some(id);
         }
-        Event::Broken { id: Some(id), side: attribution::decode::http1::Side::Request, .. } => {
+        Event::Broken { id: Some(id), side: Side::Request, .. } => {
             assert_eq!(open_request.take(), Some(id));
         }
         _ => {}

@@ -2,17 +2,24 @@
 
 use std::net::SocketAddr;
 
+use super::reader::Reader;
+use super::websocket::Session;
 use super::{Call, Finished, Toolkit};
-use crate::decode::http1::{Event, Exchanges, Side};
+use crate::decode::http::{BrokenReason, Event, Side};
 use crate::event::{Direction, ProcessKey, Task};
 use crate::flow::{Host, HostEvidence};
 
-/// Calls under way on one connection (HTTP pipelining); more are not followed.
-const MAX_CALLS: usize = 64;
+/// Calls under way on one connection (HTTP/2 streams, HTTP/1 pipelining); more are not followed.
+const MAX_CALLS: usize = 1024;
 /// Requests without a call on a host that also serves models, after which the connection is given up.
 const MAX_STRANGE: u32 = 32;
 /// Why calls have no end when what follows cannot be placed.
 const REPOSITIONED: &str = "the place of what followed on its connection is not known";
+
+/// Why the request that changed the protocol has no end.
+const OTHER_PROTOCOL: &str = "the connection changed to another protocol, which is not read";
+/// Why the last turn of a session has no end.
+const CLOSED: &str = "the connection was closed";
 
 /// What is known of where a connection goes before its first request is read.
 #[derive(Debug, Clone, Default)]
@@ -55,8 +62,10 @@ pub struct Connection {
     /// Host and provider that the requests told.
     pub told: Option<(Host, String)>,
     route: Route,
-    exchanges: Exchanges,
+    reader: Reader,
     calls: Vec<Call>,
+    /// WebSockets that calls opened.
+    sessions: Vec<Session>,
     /// Requests that went elsewhere.
     strange: u32,
     /// Requests without an answer.
@@ -77,8 +86,9 @@ impl Connection {
             tunnel: false,
             told: None,
             route,
-            exchanges: Exchanges::new(),
+            reader: Reader::of(&[]),
             calls: Vec::new(),
+            sessions: Vec::new(),
             strange: 0,
             waiting: 0,
             next: [None; 2],
@@ -88,6 +98,16 @@ impl Connection {
     /// Whether a request was written and its answer not read to the end.
     pub fn waits(&self) -> bool {
         self.waiting > 0
+    }
+
+    /// Why nothing more of it can be read, if so.
+    pub fn lost(&self) -> Option<BrokenReason> {
+        self.reader.lost()
+    }
+
+    /// Whether a write can only be the first of another connection on the same TLS object.
+    pub fn begins_anew(&self, piece: Piece<'_>) -> bool {
+        piece.direction == Direction::Write && self.reader.begins_anew(piece.bytes, self.waits())
     }
 
     /// Takes a part of a read or write. What its position shows to be missing before it becomes a gap.
@@ -100,18 +120,14 @@ impl Connection {
             Direction::Write => self.next[0] = Some(end),
             Direction::Read => self.next[1] = Some(end),
         }
-        let (exchanges, mut reading) = self.reading(kit, piece.task, out);
+        let side = match direction {
+            Direction::Write => Side::Request,
+            Direction::Read => Side::Response,
+        };
+        let (reader, mut reading) = self.reading(kit, piece.task, out);
         let mut sink = |event: Event<'_>| reading.event(event);
-        match direction {
-            Direction::Write => {
-                exchanges.request_gap(missing, time_ns, &mut sink);
-                exchanges.request_bytes(bytes, time_ns, &mut sink);
-            }
-            Direction::Read => {
-                exchanges.response_gap(missing, time_ns, &mut sink);
-                exchanges.response_bytes(bytes, time_ns, &mut sink);
-            }
-        }
+        reader.gap(side, missing, time_ns, &mut sink);
+        reader.bytes(side, bytes, time_ns, &mut sink);
     }
 
     /// How many bytes are missing before a piece. When that cannot be told, what was read so far must not
@@ -121,6 +137,9 @@ impl Connection {
         let start = if piece.position == 0 { [Some(0); 2] } else { [None; 2] };
         if self.next == [None; 2] {
             self.next = start;
+            if piece.direction == Direction::Write {
+                self.reader = Reader::of(piece.bytes);
+            }
         }
         let missing = match (piece.direction, self.next) {
             (Direction::Write, [Some(next), _]) | (Direction::Read, [_, Some(next)]) => {
@@ -132,7 +151,8 @@ impl Connection {
         };
         missing.unwrap_or_else(|| {
             self.abandon(piece.time_ns, REPOSITIONED, out);
-            (self.exchanges, self.waiting, self.next) = (Exchanges::new(), 0, start);
+            let first = if piece.direction == Direction::Write { piece.bytes } else { &[] };
+            (self.reader, self.waiting, self.next) = (Reader::of(first), 0, start);
             0
         })
     }
@@ -142,26 +162,29 @@ impl Connection {
         kit: &'a Toolkit,
         task: &'a Task,
         out: &'a mut Vec<Finished>,
-    ) -> (&'a mut Exchanges, Reading<'a>) {
-        let Self { exchanges, calls, route, requests, tunnel, told, strange, waiting, last_ns, .. } = self;
+    ) -> (&'a mut Reader, Reading<'a>) {
+        let Self { reader, calls, sessions, route, requests, tunnel, told, strange, waiting, last_ns, .. } = self;
         let time_ns = *last_ns;
         (
-            exchanges,
-            Reading { kit, task, route, calls, requests, tunnel, told, strange, waiting, time_ns, out },
+            reader,
+            Reading { kit, task, route, calls, sessions, requests, tunnel, told, strange, waiting, time_ns, out },
         )
     }
 
     /// The connection was seen to close. That may be the end of a response; what else is open is cut.
     pub fn close(&mut self, kit: &Toolkit, now_ns: u64, out: &mut Vec<Finished>) {
         let task = Task::default();
-        let (exchanges, mut reading) = self.reading(kit, &task, out);
-        exchanges.closed(now_ns, &mut |event: Event<'_>| reading.event(event));
-        self.abandon(now_ns, "the connection was closed", out);
+        let (reader, mut reading) = self.reading(kit, &task, out);
+        reader.closed(now_ns, &mut |event: Event<'_>| reading.event(event));
+        self.abandon(now_ns, CLOSED, out);
     }
 
     /// Nothing more will be read of the connection; `reason` is told of calls that are open.
     pub fn abandon(&mut self, now_ns: u64, reason: &str, out: &mut Vec<Finished>) {
         out.extend(self.calls.drain(..).map(|call| call.finish(now_ns, Some(reason))));
+        for session in self.sessions.drain(..) {
+            session.finish(now_ns, reason, out);
+        }
     }
 }
 
@@ -171,6 +194,7 @@ struct Reading<'a> {
     task: &'a Task,
     route: &'a Route,
     calls: &'a mut Vec<Call>,
+    sessions: &'a mut Vec<Session>,
     requests: &'a mut Option<bool>,
     tunnel: &'a mut bool,
     strange: &'a mut u32,
@@ -190,11 +214,15 @@ impl Reading<'_> {
             Event::RequestBody { id, bytes } => {
                 if let Some(call) = self.call(id) {
                     call.request_body(bytes);
+                } else if let Some(session) = session(self.sessions, id) {
+                    session.client(bytes, self.task, self.time_ns);
                 }
             }
-            Event::RequestBodyGap { id, .. } => {
+            Event::RequestBodyGap { id, bytes } => {
                 if let Some(call) = self.call(id) {
                     call.request_gap();
+                } else if let Some(session) = session(self.sessions, id) {
+                    session.client_gap(bytes, self.task, self.time_ns);
                 }
             }
             Event::ResponseHead { id, at_ns, status, headers } => {
@@ -208,19 +236,22 @@ impl Reading<'_> {
                 let time_ns = self.time_ns;
                 if let Some(call) = self.call(id) {
                     call.response_body(bytes, time_ns);
+                } else if let Some(session) = session(self.sessions, id) {
+                    session.server(bytes, self.task, self.time_ns, self.out);
                 }
             }
-            Event::ResponseBodyGap { id, .. } => {
+            Event::ResponseBodyGap { id, bytes } => {
                 if let Some(call) = self.call(id) {
                     call.response_gap();
+                } else if let Some(session) = session(self.sessions, id) {
+                    session.server_gap(bytes, self.task, self.time_ns, self.out);
                 }
             }
             Event::ResponseEnd { id, at_ns } => self.end(id, at_ns, None),
-            Event::Upgraded { id } => {
-                self.end(id, 0, Some("the connection changed to another protocol, which is not read"));
-            }
+            Event::Upgraded { id } => self.upgraded(id),
             Event::Broken { id: Some(id), side: Side::Response, reason } => {
-                self.end(id, 0, Some(&reason.to_string()));
+                let time_ns = self.time_ns;
+                self.end(id, time_ns, Some(&reason.to_string()));
             }
             Event::RequestEnd { .. } | Event::Broken { .. } => {}
         }
@@ -273,11 +304,33 @@ impl Reading<'_> {
         self.calls.iter_mut().find(|call| call.id() == id)
     }
 
+    /// A call became a session, or something that is not read.
+    fn upgraded(&mut self, id: u64) {
+        let Some(at) = self.calls.iter().position(|call| call.id() == id) else {
+            return self.end(id, 0, Some(OTHER_PROTOCOL));
+        };
+        match self.calls.remove(at).upgraded(self.kit) {
+            Ok(session) => self.sessions.push(session),
+            Err(call) => {
+                self.calls.push(call);
+                self.end(id, 0, Some(OTHER_PROTOCOL));
+            }
+        }
+    }
+
     fn end(&mut self, id: u64, at_ns: u64, reason: Option<&str>) {
+        if let Some(at) = self.sessions.iter().position(|session| session.id() == id) {
+            let session = self.sessions.remove(at);
+            session.finish(self.time_ns, reason.unwrap_or(CLOSED), self.out);
+        }
         *self.waiting = self.waiting.saturating_sub(1);
         if let Some(at) = self.calls.iter().position(|call| call.id() == id) {
             let call = self.calls.remove(at);
             self.out.push(call.finish(at_ns, reason));
         }
     }
+}
+
+fn session(sessions: &mut [Session], id: u64) -> Option<&mut Session> {
+    sessions.iter_mut().find(|session| session.id() == id)
 }

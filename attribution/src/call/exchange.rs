@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use proto::v1::{Credential, Tokens};
 
 use super::Toolkit;
+use super::websocket::Session;
 use crate::credential::Found;
 use crate::decode::{content, sse};
 use crate::endpoint::{OperationMatch, Provider, RequestFacts};
@@ -31,6 +32,12 @@ pub struct Call {
     /// The path or the response shows a stream.
     streams: bool,
     response: Option<Response>,
+    /// The request asked for a WebSocket.
+    websocket: bool,
+    /// `Sec-WebSocket-Extensions` of the response.
+    extensions: String,
+    /// Model named by the query of the request.
+    model_in_query: Option<String>,
     /// When bytes of the response body were last seen.
     last_ns: u64,
 }
@@ -131,6 +138,9 @@ impl Call {
             provider: provider.id().to_owned(),
             streams: operation.as_ref().is_some_and(|known| streams(known, target)),
             response: None,
+            websocket: header("upgrade").is_some_and(|name| name.eq_ignore_ascii_case("websocket")),
+            extensions: String::new(),
+            model_in_query: model_in_query(target),
             last_ns: 0,
             done: Finished {
                 task: task.clone(),
@@ -189,6 +199,7 @@ impl Call {
         let meter = Meter::new(plan, header("content-type"), &header);
         let named = provider.and_then(|provider| provider.request_id_header());
         self.done.request_id = text(named.into_iter().chain(REQUEST_IDS).find_map(&header));
+        self.extensions = text(header("sec-websocket-extensions"));
         self.done.status = Some(u32::from(status));
         self.done.first_ns = Some(at_ns);
         self.streams |= header("content-type").is_some_and(is_event_stream);
@@ -213,6 +224,19 @@ impl Call {
         if let Some(response) = &mut self.response {
             response.damaged = true;
         }
+    }
+
+    /// The session that the call asked for, when it did and the server agreed; else the call itself.
+    pub(super) fn upgraded(mut self, kit: &Toolkit) -> Result<Session, Self> {
+        if !self.websocket {
+            return Err(self);
+        }
+        let provider = kit.catalogue.provider(&self.provider);
+        let plan = provider.map_or_else(|| kit.catalogue.any_usage(), Provider::usage);
+        let in_path = self.operation.as_ref().and_then(|operation| operation.model.clone());
+        self.done.session_id = self.facts.facts(None).session_id.unwrap_or_default();
+        let model = in_path.or(self.model_in_query).unwrap_or_default();
+        Ok(Session::new(self.id, self.done, plan, model, &self.extensions))
     }
 
     /// Ends the call; `incomplete` says why its response was not seen to the end.
@@ -295,6 +319,13 @@ fn is_event_stream(content_type: &str) -> bool {
     ["text/event-stream", "application/vnd.amazon.eventstream"]
         .iter()
         .any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+/// `model` of a query: realtime sessions name it there.
+fn model_in_query(target: &str) -> Option<String> {
+    let (_, query) = target.split_once('?')?;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("model="))?;
+    Some(text(Some(value))).filter(|model| !model.is_empty())
 }
 
 /// A header value fit for a record: bounded, without control characters.

@@ -2,6 +2,8 @@
 
 mod connection;
 mod exchange;
+mod reader;
+mod websocket;
 
 use std::sync::Arc;
 

@@ -38,7 +38,7 @@ pub struct ClientHello {
     /// Versions offered, in order, without GREASE: those of `supported_versions` (RFC 8446 section 4.2.1), or
     /// the one legacy version when that extension is absent.
     pub versions: Vec<u16>,
-    /// The JA4 fingerprint (FoxIO, TLS over TCP).
+    /// The JA4 fingerprint (FoxIO), of TLS over TCP or QUIC.
     pub ja4: String,
     /// An `encrypted_client_hello` extension is present: the server name may be a cover name. Clients also
     /// send this extension filled with noise (RFC 9849 section 6.2), which looks the same from outside.
@@ -117,13 +117,27 @@ pub fn client_hello(bytes: &[u8]) -> Outcome<ClientHello> {
         Outcome::Incomplete => return Outcome::Incomplete,
         Outcome::NoMatch => return Outcome::NoMatch,
     };
-    match read_body(&handshake) {
+    hello(&handshake, 't')
+}
+
+/// Reads the ClientHello message that `message` starts with, as QUIC carries it: without records (RFC 9001
+/// section 4.1.3). `transport` is JA4's letter for what carried it.
+pub(super) fn client_hello_message(message: &[u8], transport: char) -> Outcome<ClientHello> {
+    match record::whole_message(message) {
+        Outcome::Match(handshake) => hello(&handshake, transport),
+        Outcome::Incomplete => Outcome::Incomplete,
+        Outcome::NoMatch => Outcome::NoMatch,
+    }
+}
+
+fn hello(handshake: &[u8], transport: char) -> Outcome<ClientHello> {
+    match read_body(handshake, transport) {
         Some(hello) => Outcome::Match(hello),
         None => Outcome::NoMatch,
     }
 }
 
-fn read_body(handshake: &[u8]) -> Option<ClientHello> {
+fn read_body(handshake: &[u8], transport: char) -> Option<ClientHello> {
     let (rest, body) = parse_tls_handshake_client_hello(handshake).ok()?;
     if !rest.is_empty() {
         return None;
@@ -131,7 +145,7 @@ fn read_body(handshake: &[u8]) -> Option<ClientHello> {
     let offer = Offer::read(&body)?;
     Some(ClientHello {
         random: body.random.try_into().ok()?,
-        ja4: ja4::fingerprint(&offer),
+        ja4: ja4::fingerprint(&offer, transport),
         ech: offer.extensions.contains(&ENCRYPTED_CLIENT_HELLO),
         alpn: offer.protocols.iter().map(|name| protocol_name(name)).collect(),
         versions: match offer.supported_versions.is_empty() {

@@ -1,8 +1,8 @@
 //! Content codings of bodies (RFC 9110 section 8.4), undone while the body streams.
 
 mod brotli;
-mod deflate;
-mod guard;
+pub(in crate::decode) mod deflate;
+pub(in crate::decode) mod guard;
 mod gzip;
 mod stage;
 #[cfg(test)]

@@ -5,9 +5,13 @@ pub mod content;
 pub mod dns;
 pub mod eventstream;
 pub(crate) mod host_name;
+pub mod http;
 pub mod http1;
+pub mod http2;
 pub mod json;
+pub mod quic;
 pub mod sse;
+pub mod websocket;
 
 /// What a decoder says of the bytes it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]

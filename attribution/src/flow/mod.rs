@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 
 pub use names::Names;
 
-use crate::decode::Outcome;
+use crate::decode::{Outcome, quic};
 use crate::decode::client_hello::{ClientHello, client_hello};
+use crate::decode::http::BrokenReason;
 use crate::event::{FlowInfo, Handle, Shape};
 
 /// Flows kept; only flows that sent TLS, QUIC or HTTP, and have not been found to go elsewhere, are here.
@@ -81,8 +82,8 @@ pub struct Flow {
     pub calls: u64,
     /// Plaintext was read.
     pub plaintext: bool,
-    /// Its plaintext is HTTP/2, which is not read.
-    pub http2: bool,
+    /// Why the rest of its plaintext cannot be read, if so.
+    pub lost: Option<BrokenReason>,
     /// Its first credential, for the flow record.
     pub credential: Option<proto::v1::Credential>,
     /// Open before the sensor started.
@@ -108,7 +109,7 @@ impl Flow {
             hello: None,
             calls: 0,
             plaintext: false,
-            http2: false,
+            lost: None,
             credential: None,
             pre_existing: false,
             tunnel: false,
@@ -145,7 +146,7 @@ impl Flow {
             return false;
         }
         self.position += bytes.len();
-        if shape == Shape::Tls && !self.read {
+        if matches!(shape, Shape::Tls | Shape::Quic) && !self.read {
             self.buffer.extend_from_slice(bytes);
         }
         true
@@ -159,7 +160,10 @@ impl Flow {
 
     /// The ClientHello in the payload so far.
     pub fn read_hello(&self) -> Outcome<ClientHello> {
-        client_hello(&self.buffer)
+        match self.shape {
+            Some(Shape::Quic) => quic::client_hello(&self.buffer),
+            _ => client_hello(&self.buffer),
+        }
     }
 }
 

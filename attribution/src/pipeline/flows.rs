@@ -52,9 +52,9 @@ impl Attribution {
             return;
         }
         match shape {
-            Shape::Tls => self.hello(info),
+            Shape::Tls | Shape::Quic => self.hello(info),
             Shape::Http => self.cleartext(info, offset, &bytes),
-            Shape::Quic | Shape::Other => {
+            Shape::Other => {
                 self.route(info, None);
             }
         }
@@ -79,12 +79,28 @@ impl Attribution {
         }
     }
 
+    /// Decides about QUIC flows whose ClientHello did not come whole in time; what else is known of them may tell.
+    pub(super) fn settle_quic(&mut self, wait_ns: u64) {
+        let now = self.now_ns;
+        let late = self.flows.select(|flow| {
+            flow.shape == Some(Shape::Quic) && flow.last_ns.saturating_add(wait_ns) <= now
+        });
+        for cookie in late {
+            let Some(flow) = self.flows.get_mut(cookie) else { continue };
+            flow.done();
+            let info = flow.info.clone();
+            self.route(&info, None);
+        }
+    }
+
     /// Decides where a flow goes, by its own name, the cgroup's DNS answers, or the configuration.
     pub(super) fn route(&mut self, info: &FlowInfo, named: Option<Host>) {
         let Some(flow) = self.flows.get(info.cookie) else { return };
         // Behind a proxy the address says nothing of where a connection ends.
         let direct = !flow.tunnel;
-        let may_tell = flow.hello.is_some() || flow.pre_existing;
+        // Nothing of a datagram flow will be read after this.
+        let stream = info.protocol == Protocol::Tcp;
+        let may_tell = stream && (flow.hello.is_some() || flow.pre_existing);
         let catalogue = &self.kit.catalogue;
         let host = named.or_else(|| {
             let name = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns)?;
@@ -116,7 +132,7 @@ impl Attribution {
             host => host,
         };
         flow.provider = provider.or(configured);
-        let connection = flow.connection();
+        let connection = flow.connection().filter(|_| stream);
         match verdict {
             Verdict::Model => {
                 if let Some(connection) = connection {
@@ -124,7 +140,7 @@ impl Attribution {
                 }
                 self.called(info.task.process);
                 // Of a datagram flow neither plaintext nor an end will be told.
-                if info.protocol == Protocol::Udp
+                if !stream
                     && let Some(flow) = self.flows.remove(info.cookie)
                 {
                     self.flow_record(flow, None);

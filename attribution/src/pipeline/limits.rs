@@ -14,6 +14,9 @@ pub(super) const SWEEP_NS: u64 = 10_000_000_000;
 /// nanoseconds.
 pub(super) const IDLE_NS: u64 = 900_000_000_000;
 
+/// How long the rest of a QUIC ClientHello is waited for, nanoseconds.
+pub(super) const QUIC_WAIT_NS: u64 = 3_000_000_000;
+
 /// Totals and fill of the tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -2,12 +2,9 @@
 
 use super::{Attribution, Connections, MAX_CONNECTIONS, Name, Output};
 use crate::call::{Connection, Finished, Piece, Route};
-use crate::decode::{Outcome, http1};
-use crate::event::{Direction, Handle, Task};
+use crate::event::{Handle, Task};
 use crate::flow::Verdict;
 
-/// What a client begins HTTP/2 with (RFC 9113 section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 /// Reasons of unbound calls.
 const NO_HELLO: &str =
     "its ClientHello was not seen: the connection is older than the sensor or inside another";
@@ -22,15 +19,6 @@ impl Attribution {
         self.processes.seen(piece.task);
         let name = if by_random { Name::Random(handle) } else { Name::Object(handle) };
         if by_random && self.elsewhere.get(&handle).is_some() {
-            return;
-        }
-        if piece.direction == Direction::Write && piece.bytes.starts_with(HTTP2_PREFACE) {
-            if let Some(flow) = self.flows.get_mut(cookie) {
-                flow.http2 = true;
-            }
-            if by_random {
-                self.goes_elsewhere(handle);
-            }
             return;
         }
         if replaces(&self.connections, name, piece) {
@@ -81,6 +69,7 @@ impl Attribution {
         let Some(known) = self.connections.get(name) else { return };
         let (cookie, reason, last_ns) = (known.cookie, known.unbound_reason, known.last_ns);
         let (requests, told, owner) = (known.requests, known.told.clone(), known.owner);
+        let lost = known.lost();
         if requests == Some(false) {
             self.connections.remove(name);
             self.flows.remove(cookie);
@@ -93,6 +82,7 @@ impl Attribution {
         let mut first = false;
         if let Some(flow) = self.flows.get_mut(cookie) {
             flow.plaintext = true;
+            flow.lost = flow.lost.or(lost);
             flow.last_ns = last_ns;
             if flow.verdict != Verdict::Model && requests == Some(true) {
                 flow.verdict = Verdict::Model;
@@ -152,7 +142,5 @@ impl Attribution {
 /// what cannot mix two connections.
 fn replaces(connections: &Connections, name: Name, piece: Piece<'_>) -> bool {
     let (Name::Object(_), Some(known)) = (name, connections.get(name)) else { return false };
-    let request =
-        piece.direction == Direction::Write && http1::looks_like_request(piece.bytes) == Outcome::Match(());
-    known.owner != piece.task.process || (request && known.waits())
+    known.owner != piece.task.process || known.begins_anew(piece)
 }

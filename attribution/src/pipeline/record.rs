@@ -11,7 +11,6 @@ use crate::flow::{self, Flow, Host};
 /// Coverage reasons of flows whose plaintext was not read.
 const QUIC: &str = "quic: the payload of QUIC is not read";
 const NOT_TLS: &str = "neither TLS nor HTTP";
-const HTTP2: &str = "http/2: its frames are not read";
 const OLDER: &str = "the connection is older than the sensor";
 const NO_CALL: &str = "no TLS function of a known library was called on it";
 const NO_LIBRARY: &str = "the process has no TLS library with known functions";
@@ -156,15 +155,17 @@ impl Attribution {
             return None;
         }
         let library = self.libraries.get(&flow.info.task.process);
-        let reason = match (flow.plaintext, flow.shape) {
-            (true, _) => "",
-            (_, Some(Shape::Quic)) => QUIC,
-            (_, Some(Shape::Other)) => NOT_TLS,
-            _ if flow.http2 => HTTP2,
-            _ if flow.pre_existing => OLDER,
+        let (coverage, reason) = match (flow.plaintext, flow.shape) {
+            (true, _) => match flow.lost {
+                Some(lost) => ("partial", lost.to_string()),
+                None => ("plaintext", String::new()),
+            },
+            (_, Some(Shape::Quic)) => ("none", QUIC.to_owned()),
+            (_, Some(Shape::Other)) => ("none", NOT_TLS.to_owned()),
+            _ if flow.pre_existing => ("none", OLDER.to_owned()),
             _ => match library {
-                Some((_, reason)) if !reason.is_empty() => NO_LIBRARY,
-                _ => NO_CALL,
+                Some((_, reason)) if !reason.is_empty() => ("none", NO_LIBRARY.to_owned()),
+                _ => ("none", NO_CALL.to_owned()),
             },
         };
         let hello = flow.hello.as_ref();
@@ -173,8 +174,8 @@ impl Attribution {
             version: String::new(),
             alpn: hello.map(|hello| hello.alpn.join(",")).unwrap_or_default(),
             ja4: hello.map(|hello| hello.ja4.clone()).unwrap_or_default(),
-            coverage: if flow.plaintext { "plaintext" } else { "none" }.into(),
-            coverage_reason: reason.into(),
+            coverage: coverage.to_owned(),
+            coverage_reason: reason,
         })
     }
 }

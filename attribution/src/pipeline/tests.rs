@@ -2,8 +2,10 @@
 
 mod calls;
 mod hosts;
+mod http2;
 mod limits;
 mod owners;
 mod properties;
 mod script;
 mod sessions;
+mod websocket;

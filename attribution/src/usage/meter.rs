@@ -120,16 +120,29 @@ impl Meter {
         }
     }
 
-    /// Reads one server-sent event, or one text frame of a WebSocket (its type is in the data).
+    /// Reads one server-sent event (its type is in the data).
     pub fn sse_event(&mut self, _event: &str, data: &[u8]) {
         self.stream = true;
         if data.trim_ascii() == b"[DONE]" {
             self.ended = true;
             return;
         }
-        self.document.reset();
+        self.message_part(data);
+        self.message_end(true);
+    }
+
+    /// Reads a part of a WebSocket message.
+    pub fn message_part(&mut self, data: &[u8]) {
+        self.stream = true;
         self.document.push(data);
-        self.end_document();
+    }
+
+    /// The message is over; it counts only when it `counts`.
+    pub fn message_end(&mut self, counts: bool) {
+        match counts {
+            true => self.end_document(),
+            false => self.document.reset(),
+        }
     }
 
     /// What the response said in all. `truncated`: the sensor did not see its end.

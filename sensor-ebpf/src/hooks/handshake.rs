@@ -17,7 +17,7 @@ use aya_ebpf::{
 use aya_log_ebpf::info;
 use sensor_common::{
     cause,
-    handshake::{self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, shape, state},
+    handshake::{self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, QUIC_CHUNKS, QUIC_DATAGRAMS, shape, state},
     kind,
     tls::{Connection, Handle},
 };
@@ -92,16 +92,35 @@ fn load(ctx: &SkBuffContext, offset: usize, to: *mut u8, len: usize, limit: usiz
     (error == 0).then_some(())
 }
 
+/// The first datagrams of a QUIC client, until one does not begin with a long header: a ClientHello may need
+/// several.
 #[inline(always)]
 fn quic(ctx: &SkBuffContext, entry: Entry, offset: usize, len: usize) -> Option<()> {
     let flow = entry.flow();
-    flow.state = state::DONE;
+    flow.packets = flow.packets.wrapping_add(1);
     let first = peek(ctx, offset, len)?;
     // Long header with the fixed bit and a version (RFC 9000 17.2).
     let version = u32::from_be_bytes([first[1], first[2], first[3], first[4]]);
-    if first[0] & 0xc0 == 0xc0 && version != 0 {
-        flow.captured = 1;
-        chunk(ctx, entry, shape::QUIC, 0, offset, len)?;
+    if first[0] & 0xc0 != 0xc0 || version == 0 || flow.packets >= QUIC_DATAGRAMS {
+        flow.state = state::DONE;
+    }
+    if first[0] & 0xc0 != 0xc0 || version == 0 {
+        return None;
+    }
+    // With segmentation offload several datagrams leave in one packet.
+    let mut done = 0;
+    for _ in 0..QUIC_CHUNKS {
+        if done >= len {
+            return Some(());
+        }
+        chunk(ctx, entry, shape::QUIC, flow.captured, offset + done, len - done)?;
+        let take = if len - done < CHUNK { len - done } else { CHUNK };
+        flow.captured = flow.captured.wrapping_add(take as u32);
+        done += take;
+    }
+    if done < len {
+        flow.state = state::DONE;
+        emit::lost(kind::PAYLOAD, cause::OVER_LIMIT);
     }
     Some(())
 }

@@ -35,6 +35,8 @@ use crate::{
 const COOKIE_READ: u64 = 1 << 32;
 /// Bit of the attach cookie: the function stores its byte count through its fourth argument.
 const COOKIE_EX: u64 = 1 << 33;
+/// Bytes of plaintext that tell whether it is a request.
+const PEEK: usize = 16;
 /// Largest user address (x86-64 and arm64 with 48 bits).
 const USER_MAX: u64 = 1 << 47;
 /// Offsets of the random behind a pointer: BoringSSL `SSL3_STATE`, OpenSSL 1.1 and LibreSSL `ssl3_state_st`.
@@ -143,8 +145,8 @@ fn plaintext(call: &Call, total: u32, tgid: u32) -> Option<()> {
     if decided == verdict::OTHER {
         return None;
     }
-    let mut first = [0u8; 8];
-    let peek = if total < 8 { total as usize } else { 8 };
+    let mut first = [0u8; PEEK];
+    let peek = if (total as usize) < PEEK { total as usize } else { PEEK };
     // Unreadable bytes are still counted in the position, so that their loss shows.
     // SAFETY: the helper checks the address.
     let readable =
@@ -172,7 +174,7 @@ fn client_side(
     call: &Call,
     tgid: u32,
     total: u32,
-    first: &[u8; 8],
+    first: &[u8; PEEK],
 ) -> Option<(u64, u64)> {
     let request = call.direction == direction::WRITE && is_request(first);
     let side = (call.direction & 1) as usize;
@@ -207,11 +209,12 @@ fn client_side(
     }
 }
 
-/// A request of HTTP/1, or the preface of HTTP/2 (RFC 9113 3.4), which user space reports as not read.
+/// A request of HTTP/1, the preface of HTTP/2 (RFC 9113 3.4), or requests on an HTTP/2 connection that is
+/// already open.
 #[inline(always)]
-fn is_request(first: &[u8; 8]) -> bool {
+fn is_request(first: &[u8; PEEK]) -> bool {
     let start = [first[0], first[1], first[2], first[3]];
-    http::is_method(start) || start == *b"PRI "
+    http::is_method(start) || start == *b"PRI " || http::is_open_http2(first)
 }
 
 #[inline(always)]

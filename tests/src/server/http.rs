@@ -49,7 +49,11 @@ pub(super) async fn exchange(
     let mut truth = Truth {
         source_address: peer.address.ip().to_string(),
         source_port: peer.address.port(),
-        host: text("host"),
+        host: match text("host") {
+            // In HTTP/2 it is a part of the target (RFC 9113 section 8.3.1).
+            host if host.is_empty() => head.uri.host().unwrap_or_default().to_owned(),
+            host => host,
+        },
         sni: peer.sni.clone(),
         path: head.uri.path().to_owned(),
         key: key(&head.headers, query),

@@ -8,8 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,6 +31,8 @@ use crate::wait;
 
 /// Connections served at once; more wait in the listen queue.
 const MAX_CONNECTIONS: usize = 4096;
+/// HTTP/2 streams open at once on one connection.
+const MAX_STREAMS: u32 = 200;
 /// Time a client has for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -120,11 +125,24 @@ async fn connection(
     serve(stream, Peer { address, sni }, state).await
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: Peer, state: Arc<State>) -> Result<()> {
-    let service = service_fn(|request| exchange(&state, &peer, request));
-    match http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+/// Serves HTTP/1 or HTTP/2, as the client begins.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Peer,
+    state: Arc<State>,
+) -> Result<()> {
+    let service = service_fn(move |request| {
+        let (state, peer) = (Arc::clone(&state), peer.clone());
+        async move { exchange(&state, &peer, request).await }
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http2().max_concurrent_streams(MAX_STREAMS);
+    let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    match serving.await.map_err(|error| error.downcast::<hyper::Error>()) {
         // A client that leaves in the middle is its own business.
-        Err(error) if !error.is_user() => Ok(()),
-        result => Ok(result?),
+        Err(Ok(error)) if !error.is_user() => Ok(()),
+        Err(Ok(error)) => Err(error.into()),
+        Err(Err(error)) => Err(anyhow::anyhow!(error)),
+        Ok(()) => Ok(()),
     }
 }

@@ -11,8 +11,8 @@ const COUNT_LIMIT: usize = 99;
 /// Hexadecimal digits kept of each hash.
 const HASH_DIGITS: usize = 12;
 
-/// The fingerprint `a_b_c` of a hello over TCP; `offer` is already free of GREASE values.
-pub(super) fn fingerprint(offer: &Offer) -> String {
+/// The fingerprint `a_b_c` of a hello over TCP (`t`) or QUIC (`q`); `offer` is already free of GREASE values.
+pub(super) fn fingerprint(offer: &Offer, transport: char) -> String {
     let destination = if offer.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
     let version = version(offer.supported_versions.iter().copied().max().unwrap_or(offer.legacy_version));
     let ciphers = offer.ciphers.len().min(COUNT_LIMIT);
@@ -20,7 +20,7 @@ pub(super) fn fingerprint(offer: &Offer) -> String {
     let [first, last] = protocol(offer.protocols.first().map(Vec::as_slice).unwrap_or_default());
     let cipher_hash = hash(&sorted_list(offer.ciphers.iter().copied()));
     let extension_hash = hash(&extension_list(offer));
-    format!("t{version}{destination}{ciphers:02}{extensions:02}{first}{last}_{cipher_hash}_{extension_hash}")
+    format!("{transport}{version}{destination}{ciphers:02}{extensions:02}{first}{last}_{cipher_hash}_{extension_hash}")
 }
 
 fn version(version: u16) -> &'static str {
@@ -105,21 +105,21 @@ mod tests {
 
     #[test]
     fn the_specification_example_gives_the_published_fingerprint() {
-        assert_eq!(fingerprint(&example()), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(fingerprint(&example(), 't'), "t13d1516h2_8daaf6152771_e5627efa2ab1");
     }
 
     #[test]
     fn without_signature_algorithms_no_underscore_is_hashed() {
         let offer = Offer { signature_algorithms: Vec::new(), ..example() };
-        assert_eq!(fingerprint(&offer), "t13d1516h2_8daaf6152771_6d807ffa2a79");
+        assert_eq!(fingerprint(&offer, 't'), "t13d1516h2_8daaf6152771_6d807ffa2a79");
     }
 
     #[test]
     fn empty_lists_are_zeros_and_counts_stop_at_99() {
         let empty = Offer { legacy_version: 0x0301, ..Offer::default() };
-        assert_eq!(fingerprint(&empty), "t10i000000_000000000000_000000000000");
+        assert_eq!(fingerprint(&empty, 't'), "t10i000000_000000000000_000000000000");
         let many = Offer { ciphers: (0..120).collect(), legacy_version: 0x0303, ..Offer::default() };
-        assert!(fingerprint(&many).starts_with("t12i990000_"));
+        assert!(fingerprint(&many, 't').starts_with("t12i990000_"));
     }
 
     #[test]

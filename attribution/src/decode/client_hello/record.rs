@@ -43,7 +43,8 @@ pub(super) fn first_handshake(stream: &[u8]) -> Outcome<Vec<u8>> {
     }
 }
 
-fn whole_message(message: &[u8]) -> Outcome<Vec<u8>> {
+/// The body of the message that is a ClientHello.
+pub(super) fn whole_message(message: &[u8]) -> Outcome<Vec<u8>> {
     let len = match message {
         [kind, ..] if *kind != CLIENT_HELLO => return Outcome::NoMatch,
         [_, a, b, c, ..] => u32::from_be_bytes([0, *a, *b, *c]) as usize,

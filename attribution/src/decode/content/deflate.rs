@@ -41,20 +41,20 @@ impl Deflate {
 }
 
 /// One deflate stream.
-pub(super) struct Inflate {
+pub(in crate::decode) struct Inflate {
     stream: Decompress,
     buffer: Vec<u8>,
     /// The last block is over.
-    pub(super) ended: bool,
+    pub(in crate::decode) ended: bool,
 }
 
 impl Inflate {
-    pub(super) fn new(zlib: bool) -> Self {
+    pub(in crate::decode) fn new(zlib: bool) -> Self {
         Self { stream: Decompress::new(zlib), buffer: vec![0; OUTPUT_BUFFER], ended: false }
     }
 
     /// Gives what `bytes` inflate to; returns how many were used, all of them unless the stream ended.
-    pub(super) fn push(
+    pub(in crate::decode) fn push(
         &mut self,
         bytes: &[u8],
         out: &mut Out<'_>,

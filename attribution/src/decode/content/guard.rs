@@ -10,22 +10,22 @@ const FREE_OUTPUT: u64 = 4 * 1024 * 1024;
 const RATIO_LIMIT: u64 = 250;
 
 /// Counts both sides of a decoder.
-pub(super) struct Guard {
+pub(in crate::decode) struct Guard {
     input: u64,
     output: u64,
 }
 
 impl Guard {
-    pub(super) fn new() -> Self {
+    pub(in crate::decode) fn new() -> Self {
         Self { input: 0, output: 0 }
     }
 
-    pub(super) fn took(&mut self, bytes: usize) {
+    pub(in crate::decode) fn took(&mut self, bytes: usize) {
         self.input = self.input.saturating_add(bytes as u64);
     }
 
     /// An error when `bytes` more of output are too many.
-    pub(super) fn gave(&mut self, bytes: usize) -> Result<(), ContentError> {
+    pub(in crate::decode) fn gave(&mut self, bytes: usize) -> Result<(), ContentError> {
         self.output = self.output.saturating_add(bytes as u64);
         let believed = self.input.saturating_mul(RATIO_LIMIT).clamp(FREE_OUTPUT, OUTPUT_LIMIT);
         if self.output > believed {

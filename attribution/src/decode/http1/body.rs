@@ -1,7 +1,7 @@
 //! The part of a message after its head.
 
 use super::chunked::{Chunked, Step};
-use super::event::BrokenReason;
+use crate::decode::http::BrokenReason;
 
 /// Position in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The chunked transfer coding (RFC 9112 section 7.1).
 
-use super::event::BrokenReason;
+use crate::decode::http::BrokenReason;
 use super::head::HEAD_LIMIT;
 
 /// Longest chunk line, in bytes: size and extensions.

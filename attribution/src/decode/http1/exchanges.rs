@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 
-use super::event::{BrokenReason, Event, ExchangeId, Side, Sink};
+use crate::decode::http::{BrokenReason, Event, ExchangeId, Side, Sink};
 use super::framing::{request_body, response_body};
 use super::inbound::{FIELD_LIMIT, Inbound, Phase, parse_request, parse_response, without_leading_line_ends};
 use super::sniff::{looks_like_request, looks_like_response};
@@ -121,12 +121,10 @@ impl Exchanges {
         while !rest.is_empty() {
             let inbound = self.inbound(side);
             let used = match &mut inbound.phase {
-                Phase::Tunnel => return,
+                Phase::Tunnel(None) => return,
+                Phase::Tunnel(Some(id)) => return sink.event(Event::body(side, *id, rest)),
                 Phase::Lost | Phase::Dead(_) => return inbound.skip(rest.len() as u64),
-                Phase::Head => match side {
-                    Side::Request => self.request_head(rest, now_ns, sink),
-                    Side::Response => self.response_head(rest, now_ns, sink),
-                },
+                Phase::Head => self.head(side, rest, now_ns, sink),
                 Phase::Body { id, body } => {
                     let id = *id;
                     let advance = body.advance(rest, |bytes| sink.event(Event::body(side, id, bytes)));
@@ -151,7 +149,8 @@ impl Exchanges {
         let inbound = self.inbound(side);
         let skipped = match &mut inbound.phase {
             _ if n == 0 => return,
-            Phase::Tunnel => return,
+            Phase::Tunnel(None) => return,
+            Phase::Tunnel(Some(id)) => return sink.event(Event::body_gap(side, *id, n)),
             Phase::Dead(_) => return inbound.skip(n),
             Phase::Lost if !awaited => return inbound.skip(n),
             Phase::Head if !awaited && !inbound.known && inbound.head.is_empty() => {
@@ -173,20 +172,39 @@ impl Exchanges {
         }
     }
 
-    fn request_head(
+    /// Takes some of a head; says how many bytes were used.
+    fn head(
         &mut self,
+        side: Side,
         bytes: &[u8],
         now_ns: u64,
         sink: &mut impl Sink,
     ) -> Result<usize, BrokenReason> {
-        let start = if self.request.head.is_empty() { without_leading_line_ends(bytes) } else { bytes };
+        let unexpected = side == Side::Response && self.pending.is_empty();
+        let inbound = self.inbound(side);
+        let start = if inbound.head.is_empty() { without_leading_line_ends(bytes) } else { bytes };
         if start.is_empty() {
             return Ok(bytes.len());
         }
-        let Some(taken) = self.request.take_head(start, now_ns, looks_like_request)? else {
-            return Ok(bytes.len());
+        if unexpected {
+            // The answer to a request that was not seen.
+            inbound.enter(Phase::Lost);
+            return Ok(0);
+        }
+        let sniff = if side == Side::Request { looks_like_request } else { looks_like_response };
+        let taken = match inbound.take_head(start, now_ns, sniff) {
+            Err(BrokenReason::NotHttp) if side == Side::Response && !inbound.known => {
+                // The rest of a response whose head was not seen.
+                inbound.enter(Phase::Lost);
+                return Ok(0);
+            }
+            taken => taken?,
         };
-        self.begin_request(&taken.head, now_ns, sink)?;
+        let Some(taken) = taken else { return Ok(bytes.len()) };
+        match side {
+            Side::Request => self.begin_request(&taken.head, now_ns, sink)?,
+            Side::Response => self.begin_response(&taken.head, now_ns, sink)?,
+        }
         Ok(bytes.len() - start.len() + taken.used)
     }
 
@@ -224,37 +242,9 @@ impl Exchanges {
         }
         if is_connect {
             // What follows belongs to the tunnel, unless the response refuses it.
-            self.request.enter(Phase::Tunnel);
+            self.request.enter(Phase::Tunnel(None));
         }
         Ok(())
-    }
-
-    fn response_head(
-        &mut self,
-        bytes: &[u8],
-        now_ns: u64,
-        sink: &mut impl Sink,
-    ) -> Result<usize, BrokenReason> {
-        let start = if self.response.head.is_empty() { without_leading_line_ends(bytes) } else { bytes };
-        if start.is_empty() {
-            return Ok(bytes.len());
-        }
-        if self.pending.is_empty() {
-            // The answer to a request that was not seen.
-            self.response.enter(Phase::Lost);
-            return Ok(0);
-        }
-        let taken = match self.response.take_head(start, now_ns, looks_like_response) {
-            Err(BrokenReason::NotHttp) if !self.response.known => {
-                // The rest of a response whose head was not seen.
-                self.response.enter(Phase::Lost);
-                return Ok(0);
-            }
-            taken => taken?,
-        };
-        let Some(taken) = taken else { return Ok(bytes.len()) };
-        self.begin_response(&taken.head, now_ns, sink)?;
-        Ok(bytes.len() - start.len() + taken.used)
     }
 
     fn begin_response(
@@ -278,7 +268,7 @@ impl Exchanges {
             self.tunnel(id, sink);
             return Ok(());
         }
-        if is_connect && matches!(self.request.phase, Phase::Tunnel) {
+        if is_connect && matches!(self.request.phase, Phase::Tunnel(None)) {
             self.request.enter(Phase::Head);
         }
         match body {
@@ -297,8 +287,8 @@ impl Exchanges {
         if matches!(self.request.phase, Phase::Body { .. }) {
             self.break_request(BrokenReason::NotHttp, sink);
         }
-        self.request.enter(Phase::Tunnel);
-        self.response.enter(Phase::Tunnel);
+        self.request.enter(Phase::Tunnel(Some(id)));
+        self.response.enter(Phase::Tunnel(Some(id)));
     }
 
     fn end(&mut self, side: Side, id: ExchangeId, at_ns: u64, sink: &mut impl Sink) {

@@ -1,7 +1,7 @@
 //! How long a message body is (RFC 9112 section 6).
 
 use super::body::Body;
-use super::event::{BrokenReason, Headers};
+use crate::decode::http::{BrokenReason, Headers};
 
 /// The body that follows a request head; `None` when there is none.
 pub(super) fn request_body(headers: Headers<'_>) -> Result<Option<Body>, BrokenReason> {

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::event::BrokenReason;
+use crate::decode::http::BrokenReason;
 
 /// Longest head, in bytes, with its empty line.
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
@@ -102,7 +102,7 @@ fn unfold(head: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::{HEAD_LIMIT, HeadBuffer, unfold};
-    use crate::decode::http1::BrokenReason;
+    use crate::decode::http::BrokenReason;
 
     #[test]
     fn the_head_ends_after_the_empty_line_wherever_it_is_split() {

@@ -1,7 +1,7 @@
 //! One direction of a connection.
 
 use super::body::Body;
-use super::event::{BrokenReason, ExchangeId, Headers};
+use crate::decode::http::{BrokenReason, ExchangeId, Headers};
 use super::head::{HeadBuffer, Taken};
 use crate::decode::Outcome;
 
@@ -18,8 +18,8 @@ pub(super) enum Phase {
     Body { id: ExchangeId, body: Body },
     /// Unknown until a call starts with a message.
     Lost,
-    /// Of another protocol.
-    Tunnel,
+    /// Of another protocol, once the exchange that asked for it was answered.
+    Tunnel(Option<ExchangeId>),
     /// Unknown for good.
     Dead(BrokenReason),
 }

@@ -1,12 +1,11 @@
 //! HTTP/1.x, read from both directions of one client connection (RFC 9112).
 //!
-//! [`Exchanges`] takes the plaintext of a connection in pieces of any size and calls a [`Sink`] with what
+//! [`Exchanges`] takes the plaintext of a connection in pieces of any size and calls a [`Sink`](super::http::Sink) with what
 //! the pieces mean. Heads are kept until they are whole and wiped after use, because they hold keys;
 //! bodies are handed on as slices of the caller's buffer and never kept.
 
 mod body;
 mod chunked;
-mod event;
 mod exchanges;
 mod framing;
 mod head;
@@ -15,6 +14,5 @@ mod sniff;
 #[cfg(test)]
 mod tests;
 
-pub use event::{BrokenReason, Event, ExchangeId, Headers, Side, Sink};
 pub use exchanges::{Exchanges, Skipped};
 pub use sniff::{looks_like_request, looks_like_response};

@@ -1,8 +1,11 @@
-//! What an HTTP/1.x connection tells.
+//! What an HTTP connection tells, whatever its version.
+
+#[cfg(test)]
+pub(in crate::decode) mod seen;
 
 use thiserror::Error;
 
-/// Number of an exchange (one request and its response) on its connection, from 0.
+/// Number of an exchange (one request and its response; in HTTP/2 a stream) on its connection, from 0.
 pub type ExchangeId = u64;
 
 /// The direction of a byte.
@@ -20,8 +23,8 @@ pub enum BrokenReason {
     /// The bytes are not the start of an HTTP/1.x message.
     #[error("bytes are not the start of an http/1 message")]
     NotHttp,
-    /// A head is longer than 64 KiB or has more than 256 fields.
-    #[error("message head is over 64 KiB or 256 fields")]
+    /// A head is longer, or has more fields, than is read.
+    #[error("message head is too large")]
     HeadTooLarge,
     /// A head breaks the grammar of RFC 9112 sections 2 to 5.
     #[error("message head is malformed")]
@@ -41,11 +44,30 @@ pub enum BrokenReason {
     /// The connection closed before the message ended.
     #[error("connection closed inside a message")]
     Closed,
+    /// A frame breaks the layout of RFC 9113 section 4 or 6.
+    #[error("http/2 frame is malformed")]
+    BadFrame,
+    /// A header block cannot be decoded (RFC 7541).
+    #[error("http/2 header block cannot be decoded")]
+    BadHeaders,
+    /// Bytes that may have held frame headers were not captured.
+    #[error("http/2: lost its place: bytes between frames were not captured")]
+    LostPlace,
+    /// The stream was reset by either side (RFC 9113 section 6.4).
+    #[error("http/2 stream was reset")]
+    Reset,
+    /// The server closed the connection before it took the stream (RFC 9113 section 6.8).
+    #[error("http/2 stream was refused: the server is going away")]
+    GoneAway,
+    /// More streams are open than are tracked.
+    #[error("too many http/2 streams are open")]
+    TooManyStreams,
 }
 
-/// The fields of a head, in order, borrowed from it.
+/// The fields of a head, in order, borrowed from it. In HTTP/2 the authority is here as `host`, and what a late
+/// join left unknown is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Headers<'a>(pub(super) &'a [httparse::Header<'a>]);
+pub struct Headers<'a>(pub(in crate::decode) &'a [httparse::Header<'a>]);
 
 impl<'a> Headers<'a> {
     /// Every field as name and value, in the order sent; names keep their case.
@@ -133,7 +155,7 @@ pub enum Event<'a> {
         /// When its last byte was seen, in nanoseconds.
         at_ns: u64,
     },
-    /// The connection now speaks something else: 101, or 2xx to CONNECT. Nothing after this is read.
+    /// The exchange now carries something else: 101, or 2xx to CONNECT. What follows is told as its bodies.
     Upgraded {
         /// The exchange that asked for it.
         id: ExchangeId,
@@ -151,21 +173,21 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    pub(super) fn body(side: Side, id: ExchangeId, bytes: &'a [u8]) -> Self {
+    pub(in crate::decode) fn body(side: Side, id: ExchangeId, bytes: &'a [u8]) -> Self {
         match side {
             Side::Request => Self::RequestBody { id, bytes },
             Side::Response => Self::ResponseBody { id, bytes },
         }
     }
 
-    pub(super) fn body_gap(side: Side, id: ExchangeId, bytes: u64) -> Self {
+    pub(in crate::decode) fn body_gap(side: Side, id: ExchangeId, bytes: u64) -> Self {
         match side {
             Side::Request => Self::RequestBodyGap { id, bytes },
             Side::Response => Self::ResponseBodyGap { id, bytes },
         }
     }
 
-    pub(super) fn end(side: Side, id: ExchangeId, at_ns: u64) -> Self {
+    pub(in crate::decode) fn end(side: Side, id: ExchangeId, at_ns: u64) -> Self {
         match side {
             Side::Request => Self::RequestEnd { id, at_ns },
             Side::Response => Self::ResponseEnd { id, at_ns },
