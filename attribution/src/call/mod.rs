@@ -8,8 +8,8 @@ use std::sync::Arc;
 pub use connection::{Connection, Piece, Route};
 pub use exchange::{Billing, Call, Finished};
 
-use crate::credential::{Extractor, FleetKey, Hint, Redactor};
 use crate::cost::Prices;
+use crate::credential::{Extractor, FleetKey, Hint, Redactor};
 use crate::endpoint::Catalogue;
 
 /// What reading needs to know; the same for every connection.

@@ -91,10 +91,8 @@ fn row(model: &str, entry: &Map<String, Value>) -> Result<Option<Row>, PriceErro
     let mut any = false;
     for (field, value) in entry {
         let Some((part, above, tier)) = parse(field) else { continue };
-        let Some(rate) = rate(value).map_err(|()| PriceError::Price {
-            model: model.to_owned(),
-            field: field.clone(),
-        })?
+        let Some(rate) =
+            rate(value).map_err(|()| PriceError::Price { model: model.to_owned(), field: field.clone() })?
         else {
             continue;
         };

@@ -76,10 +76,7 @@ fn an_unknown_model_tier_or_count_costs_nothing_known() {
     let none = Billed { tokens: None, ..bill("openai", "gpt-4o", &some) };
     assert_eq!(prices.cost(&none), Err(Unpriced::Tokens));
     // It has no price for output.
-    assert_eq!(
-        prices.cost(&bill("openai", "text-embedding-3-small", &tokens(10, 1))),
-        Err(Unpriced::Tokens)
-    );
+    assert_eq!(prices.cost(&bill("openai", "text-embedding-3-small", &tokens(10, 1))), Err(Unpriced::Tokens));
     let embedded = Tokens { input: Some(1_000_000), ..Default::default() };
     assert_eq!(amount(&prices, &bill("openai", "text-embedding-3-small", &embedded)), "0.02");
 }
@@ -109,7 +106,8 @@ fn a_long_request_costs_more_for_all_of_it_and_a_tier_its_own_price() {
     assert_eq!(amount(&prices, &bill("gcp.gemini", "gemini-2.5-pro", &short)), "0.26");
     assert_eq!(amount(&prices, &bill("gcp.gemini", "gemini-2.5-pro", &long)), "0.5150025");
     let million = tokens(1_000_000, 0);
-    for (tier, expected) in [("default", "2.5"), ("standard", "2.5"), ("priority", "4.25"), ("batch", "1.25")] {
+    for (tier, expected) in [("default", "2.5"), ("standard", "2.5"), ("priority", "4.25"), ("batch", "1.25")]
+    {
         let cost = prices.cost(&Billed { tier, ..bill("openai", "gpt-4o", &million) }).unwrap();
         assert_eq!((cost.amount.as_str(), cost.service_tier.as_str()), (expected, tier));
     }
@@ -198,7 +196,8 @@ fn every_list_price_is_one_and_later_rows_are_later() {
             for name in model.also.iter().chain([&model.model]) {
                 assert_eq!(*name, name.to_lowercase());
                 let before = since.insert(name, from);
-                let fits = before.is_none_or(|before| before < from || (before == from && model.hours.is_some()));
+                let fits =
+                    before.is_none_or(|before| before < from || (before == from && model.hours.is_some()));
                 assert!(fits, "{:?}: {name} is listed twice", provider.names);
             }
         }

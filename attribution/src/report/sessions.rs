@@ -57,7 +57,8 @@ impl SessionsReport {
             Some(Body::Session(session)) => {
                 let row = self.rows.row(&on_host(record, &session.id));
                 // Records may come in any order; the one that knows most is the newest.
-                let newer = |one: &Session| (one.ended > 0, one.calls + one.orphaned_calls, one.state != "started");
+                let newer =
+                    |one: &Session| (one.ended > 0, one.calls + one.orphaned_calls, one.state != "started");
                 if newer(session) >= newer(&row.session) {
                     row.session = Session::clone(session);
                 }
@@ -90,9 +91,7 @@ impl SessionsReport {
                 row
             })
             .collect();
-        rows.sort_by(|a, b| {
-            (a.session.started, &a.session.id).cmp(&(b.session.started, &b.session.id))
-        });
+        rows.sort_by(|a, b| (a.session.started, &a.session.id).cmp(&(b.session.started, &b.session.id)));
         rows
     }
 }

@@ -48,7 +48,8 @@ fn keys_list_their_owners_origins_times_and_sums() {
     let access = CredentialAccess { file: Some(file), credentials: vec![held], ..Default::default() };
     report.record(&record(9, Body::CredentialAccess(Box::new(access))));
     let rows = report.rows();
-    let names: Vec<_> = rows.iter().map(|row| (row.fingerprint.as_str(), row.shared, row.total.calls)).collect();
+    let names: Vec<_> =
+        rows.iter().map(|row| (row.fingerprint.as_str(), row.shared, row.total.calls)).collect();
     assert_eq!(names, [("k2", false, 1), ("k1", true, 2), ("k3", false, 0)]);
     let key = &rows[1];
     assert_eq!(key.workloads.names.iter().collect::<Vec<_>>(), ["w1", "w2"]);
@@ -107,7 +108,15 @@ fn sessions_have_the_newest_record_and_the_sums_that_know_more() {
     let rows = report.rows();
     let told: Vec<_> = rows
         .iter()
-        .map(|row| (row.session.id.as_str(), row.session.state.as_str(), row.calls(), row.dollars(), row.orphaned_calls()))
+        .map(|row| {
+            (
+                row.session.id.as_str(),
+                row.session.state.as_str(),
+                row.calls(),
+                row.dollars(),
+                row.orphaned_calls(),
+            )
+        })
         .collect();
     assert_eq!(told, [("s2", "", 1, "2".into(), 1), ("s1", "ended", 5, "7".into(), 0)]);
 }
@@ -155,8 +164,10 @@ fn coverage_counts_each_join_and_bytes_by_executable() {
         governed: 3,
     };
     assert_eq!(joins, expected);
-    let told: Vec<_> =
-        rows.iter().map(|row| (row.coverage.as_str(), row.method.as_str(), row.reason.as_str(), row.calls, row.bytes)).collect();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.coverage.as_str(), row.method.as_str(), row.reason.as_str(), row.calls, row.bytes))
+        .collect();
     let expected = [
         ("plaintext", "client_random", "", 4, 111),
         ("plaintext", "unbound", "not seen", 1, 0),

@@ -35,9 +35,13 @@ impl ProgramEntry {
     fn fits(&self, exe: &str, args: &[String]) -> bool {
         let args = args.get(1..).unwrap_or_default();
         path_fits(&self.exe, exe)
-            && self.script.as_deref().is_none_or(|wanted| script(args).is_some_and(|at| path_fits(wanted, at)))
+            && self
+                .script
+                .as_deref()
+                .is_none_or(|wanted| script(args).is_some_and(|at| path_fits(wanted, at)))
             && self.module.as_deref().is_none_or(|wanted| module(args) == Some(wanted))
-            && (self.first.is_empty() || self.first.iter().any(|one| args.first().map_or("", String::as_str) == one))
+            && (self.first.is_empty()
+                || self.first.iter().any(|one| args.first().map_or("", String::as_str) == one))
     }
 }
 
@@ -86,7 +90,10 @@ mod tests {
             ("/usr/bin/node node /usr/local/bin/gemini", "gemini-cli"),
             ("/usr/bin/opencode opencode run", "opencode"),
             ("/usr/bin/node node /usr/lib/node_modules/@github/copilot/index.js", "copilot-cli"),
-            ("/home/u/.local/share/cursor-agent/versions/2026.1/node node --use-system-ca /home/u/.local/share/cursor-agent/versions/2026.1/index.js", "cursor-agent"),
+            (
+                "/home/u/.local/share/cursor-agent/versions/2026.1/node node --use-system-ca /home/u/.local/share/cursor-agent/versions/2026.1/index.js",
+                "cursor-agent",
+            ),
             ("/usr/bin/python3.13 python3 -m aider --yes", "aider"),
             ("/usr/bin/python3.13 python3 /home/u/.local/bin/aider", "aider"),
             ("/usr/bin/goose goose session", "goose"),

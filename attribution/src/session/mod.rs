@@ -125,7 +125,8 @@ impl Sessions {
             return None;
         }
         let parent = root.parent.and_then(|root| self.sessions.get(&Key { root, client: None }));
-        let open = Open::new(id(root, key.client.as_deref()), root, started, parent.map(|open| open.id.clone()));
+        let open =
+            Open::new(id(root, key.client.as_deref()), root, started, parent.map(|open| open.id.clone()));
         let record = open.record(STARTED, "");
         self.sessions.insert(key, open);
         Some(record)
@@ -148,12 +149,7 @@ impl Sessions {
     }
 
     /// A call below `root`, which is over at `now_ns`; what it belongs to, and the record of a session that it begins.
-    pub fn call(
-        &mut self,
-        root: &Root,
-        call: &v1::ModelCall,
-        now_ns: u64,
-    ) -> (Belongs, Option<v1::Session>) {
+    pub fn call(&mut self, root: &Root, call: &v1::ModelCall, now_ns: u64) -> (Belongs, Option<v1::Session>) {
         let orphaned = root.ended.is_some_and(|ended| call.started >= ended);
         let (key, started) = self.key(root, call, orphaned);
         let record = if orphaned { None } else { self.open(key.clone(), root, started) };

@@ -16,7 +16,12 @@ fn call(started: u64, client: &str) -> ModelCall {
     ModelCall {
         started,
         session_id: client.into(),
-        tokens: Some(Tokens { input: Some(10), output: Some(1), quality: "exact".into(), ..Default::default() }),
+        tokens: Some(Tokens {
+            input: Some(10),
+            output: Some(1),
+            quality: "exact".into(),
+            ..Default::default()
+        }),
         cost: Some(Cost { amount: "0.5".into(), basis: "list_price".into(), ..Default::default() }),
         credential: Some(Credential { fingerprint: format!("kw1-{client}"), ..Default::default() }),
         ..Default::default()
@@ -35,7 +40,10 @@ fn end(sessions: &mut Sessions, root: &mut Root, at: u64) -> Vec<Session> {
 fn an_agents_session_is_told_at_start_and_end_with_its_sums() {
     let (mut sessions, mut agent) = (Sessions::default(), root(9, Some("codex")));
     let started = sessions.start(&agent, 0).unwrap();
-    assert_eq!((started.state.as_str(), started.agent.as_str(), started.id.as_str()), ("started", "codex", "9-77"));
+    assert_eq!(
+        (started.state.as_str(), started.agent.as_str(), started.id.as_str()),
+        ("started", "codex", "9-77")
+    );
     assert_eq!(sessions.start(&agent, 0), None);
     sessions.child(agent.key);
     for client in ["", "a"] {
@@ -84,7 +92,8 @@ fn further_sessions_of_a_client_stand_apart_and_end_with_the_root() {
     // Another root that names the same session does not enter it.
     let other = root(10, Some("claude-code"));
     assert_eq!(enter(&mut sessions, &other, "two").0, "10-77");
-    let ended: Vec<_> = end(&mut sessions, &mut agent, 5 * S).into_iter().map(|one| (one.id, one.calls)).collect();
+    let ended: Vec<_> =
+        end(&mut sessions, &mut agent, 5 * S).into_iter().map(|one| (one.id, one.calls)).collect();
     assert_eq!(ended, [("9-77".into(), 2), ("9-77:two".into(), 2)]);
     for number in 0..2 * MAX_CLIENT_SESSIONS {
         enter(&mut sessions, &other, &format!("s{number}"));

@@ -299,7 +299,8 @@ impl Found {
         if let Some(text) = root.id.and_then(|slot| document.text(slot)) {
             self.id = Some(text.to_owned());
         }
-        let tiers = || root.tiers.iter().filter_map(|slot| document.text(*slot)).filter(|tier| !tier.is_empty());
+        let tiers =
+            || root.tiers.iter().filter_map(|slot| document.text(*slot)).filter(|tier| !tier.is_empty());
         let special = |tier: &&str| !ORDINARY_TIERS.contains(&tier.to_ascii_lowercase().as_str());
         if let Some(tier) = tiers().find(special).or_else(|| tiers().next()) {
             self.tier = Some(tier.to_owned());

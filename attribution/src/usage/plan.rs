@@ -119,11 +119,7 @@ impl Root {
                 Some(cost) => Some((want(&cost.at, MAX_WORD_BYTES)?, cost.unit)),
                 None => None,
             },
-            tiers: entry
-                .service_tier
-                .iter()
-                .map(|at| want(at, MAX_MARK_BYTES))
-                .collect::<Result<_, E>>()?,
+            tiers: entry.service_tier.iter().map(|at| want(at, MAX_MARK_BYTES)).collect::<Result<_, E>>()?,
             when,
             done,
         })

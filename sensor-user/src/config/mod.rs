@@ -13,7 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use attribution::{credential::Hint, endpoint::Catalogue};
+use attribution::{
+    cost::{MAX_OVERRIDES_BYTES, Prices},
+    credential::Hint,
+    endpoint::Catalogue,
+};
 use serde::{Deserialize, de::IgnoredAny};
 
 pub use error::ConfigError;
@@ -39,6 +43,8 @@ pub struct Config {
     pub identity: Identity,
     /// What is shown of credentials.
     pub credentials: Credentials,
+    /// Prices.
+    pub cost: Cost,
     additions: Additions,
 }
 
@@ -59,13 +65,16 @@ struct FileForm {
     tls: Tls,
     identity: Identity,
     credentials: Credentials,
-    /// These four are the catalogue's, which checks them itself.
+    cost: Cost,
+    /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
     _provider: IgnoredAny,
     #[serde(rename = "family")]
     _family: IgnoredAny,
     #[serde(rename = "credential_file")]
     _credential_file: IgnoredAny,
+    #[serde(rename = "client")]
+    _client: IgnoredAny,
     #[serde(rename = "disable")]
     _disable: IgnoredAny,
 }
@@ -119,6 +128,14 @@ pub struct Credentials {
     pub hint: Hint,
 }
 
+/// Section `[cost]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cost {
+    /// File with prices of the user's own, in the form of LiteLLM's `model_prices_and_context_window.json`.
+    pub prices: Option<PathBuf>,
+}
+
 impl Default for Tls {
     fn default() -> Self {
         let known = ["bun", "claude", "codex", "curl", "deno", "goose", "node", "opencode", "python3*"];
@@ -162,8 +179,21 @@ impl Config {
             tls: form.tls,
             identity: form.identity,
             credentials: form.credentials,
+            cost: form.cost,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
+    }
+
+    /// List prices, and the user's own before them.
+    pub fn prices(&self) -> Result<Prices, ConfigError> {
+        let wrong = |path: &Path, source| ConfigError::Prices { path: path.to_owned(), source };
+        let prices = Prices::built_in().map_err(|error| wrong(Path::new("built-in prices"), error))?;
+        let Some(path) = &self.cost.prices else { return Ok(prices) };
+        let unreadable = |source| ConfigError::Unreadable { path: path.clone(), source };
+        let mut text = String::new();
+        let limit = u64::try_from(MAX_OVERRIDES_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(unreadable)?;
+        prices.with_overrides(&text).map_err(|error| wrong(path, error))
     }
 
     /// The provider catalogue with the file's additions.

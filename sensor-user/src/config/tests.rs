@@ -23,11 +23,11 @@ fn the_default_file_says_what_the_defaults_are_and_names_every_field() {
     let parsed = Config { additions: Additions::default(), ..parse(DEFAULT_TEXT).unwrap() };
     assert_eq!(parsed, Config::default());
     let top = fields_of("");
-    assert!(top.len() >= 9, "{top:?}");
+    assert!(top.len() >= 11, "{top:?}");
     for name in &top {
         assert!(DEFAULT_TEXT.contains(name), "{name} is not in the default file");
     }
-    for section in top.iter().take(5) {
+    for section in top.iter().take(6) {
         assert!(DEFAULT_TEXT.contains(&format!("\n[{section}]\n")), "[{section}] is not in the default file");
         for field in fields_of(section) {
             assert!(

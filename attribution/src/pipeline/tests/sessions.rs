@@ -46,10 +46,14 @@ fn an_agents_children_belong_to_its_session_and_are_orphaned_after_it() {
         calls[1].process.as_ref().unwrap().ancestors.iter().map(|ancestor| ancestor.pid).collect();
     assert_eq!(ancestors, [10, 9]);
     let sessions = sessions(&told);
-    let states: Vec<_> = sessions.iter().map(|one| (one.state.as_str(), one.calls, one.orphaned_calls)).collect();
+    let states: Vec<_> =
+        sessions.iter().map(|one| (one.state.as_str(), one.calls, one.orphaned_calls)).collect();
     assert_eq!(states, [("started", 0, 0), ("ended", 1, 0), ("ended", 1, 1)]);
     assert!(sessions.iter().all(|one| one.id == *id && one.agent == "codex"));
-    assert_eq!((sessions[2].children, sessions[2].credentials.as_slice()), (3, [fingerprint(KEY)].as_slice()));
+    assert_eq!(
+        (sessions[2].children, sessions[2].credentials.as_slice()),
+        (3, [fingerprint(KEY)].as_slice())
+    );
     assert_eq!(sessions[0].process.as_ref().unwrap().exe, "/usr/bin/codex");
 }
 
