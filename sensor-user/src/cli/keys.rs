@@ -65,13 +65,9 @@ pub(super) fn run(args: &KeysArgs, term: Term) -> anyhow::Result<ExitCode> {
             Cell::Flag(row.shared),
         ]);
     }
-    let mut total = vec![Cell::Absent; COLUMNS.len()];
-    if let [first, .., _, _, _, _, _] = total.as_mut_slice() {
-        *first = Cell::Text(format!("{keys} credentials"));
-    }
-    if let Some(cell) = total.get_mut(5) {
-        *cell = calls.into();
-    }
+    let count = Cell::Text(format!("{keys} credentials"));
+    let mut total = vec![count, Cell::Absent, Cell::Absent, Cell::Absent, Cell::Absent, calls.into()];
+    total.resize(COLUMNS.len(), Cell::Absent);
     sheet.total(total);
     let mut out = std::io::stdout().lock();
     sheet.write(args.output, term, &mut out)?;
