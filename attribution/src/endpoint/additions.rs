@@ -35,6 +35,7 @@ pub(super) fn merge(document: &mut Document, additions: Additions) -> Result<(),
         }
     }
     document.credential_file.extend(additions.credential_file);
+    document.client.extend(additions.client);
     Ok(())
 }
 

@@ -47,6 +47,9 @@ pub struct Additions {
     /// More credential files.
     #[serde(default)]
     pub credential_file: Vec<CredentialFileEntry>,
+    /// More clients, agents among them.
+    #[serde(default)]
+    pub client: Vec<ClientEntry>,
     /// Ids of built-in providers to leave out; the only way to lose one.
     #[serde(default)]
     pub disable: Vec<Spanned<String>>,

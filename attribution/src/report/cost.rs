@@ -58,10 +58,10 @@ impl CostReport {
                 row.total.add(call);
                 self.total.add(call);
             }
-            Some(Body::Session(session)) if self.by == By::Session && self.agents.len() < MAX_ROWS => {
-                if !session.agent.is_empty() {
-                    self.agents.insert(on_host(record, &session.id), session.agent.clone());
-                }
+            Some(Body::Session(session))
+                if self.by == By::Session && self.agents.len() < MAX_ROWS && !session.agent.is_empty() =>
+            {
+                self.agents.insert(on_host(record, &session.id), session.agent.clone());
             }
             _ => {}
         }

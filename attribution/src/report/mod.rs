@@ -65,8 +65,10 @@ pub struct Names {
 
 impl Names {
     fn add(&mut self, name: &str) {
-        if self.names.contains(name) || name.is_empty() {
-        } else if self.names.len() < MAX_NAMES {
+        if name.is_empty() || self.names.contains(name) {
+            return;
+        }
+        if self.names.len() < MAX_NAMES {
             self.names.insert(name.to_owned());
         } else {
             self.more = self.more.saturating_add(1);

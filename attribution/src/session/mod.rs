@@ -132,7 +132,7 @@ impl Sessions {
         Some(record)
     }
 
-    /// The root made or adopted another process of its session.
+    /// A process of this root's session made another.
     pub fn child(&mut self, root: ProcessKey) {
         if let Some(open) = self.sessions.get_mut(&Key { root, client: None }) {
             open.children += 1;

@@ -29,8 +29,11 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     match &args.verb {
         Verb::ShowDefault => out.write_all(DEFAULT_TEXT.as_bytes())?,
         Verb::Check { file } => {
-            let providers = Config::load(Some(file))?.catalogue()?.providers().len();
-            writeln!(out, "{}: good; the catalogue has {providers} providers", file.display())?;
+            let config = Config::load(Some(file))?;
+            let providers = config.catalogue()?.providers().len();
+            let (listed, own) = config.prices()?.len();
+            let prices = format!("{listed} models have a list price, {own} one of your own");
+            writeln!(out, "{}: good; the catalogue has {providers} providers, {prices}", file.display())?;
         }
     }
     out.flush()?;

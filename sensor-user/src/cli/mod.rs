@@ -5,14 +5,19 @@
 
 mod completions;
 mod config;
+mod cost;
+mod coverage;
 mod doctor;
 mod export;
 mod filter;
 mod fingerprint;
+mod keys;
 mod observe;
 mod replay;
 mod report;
 mod run;
+mod sessions;
+mod sheet;
 mod timeline;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -143,6 +148,33 @@ Example:
 Example:
   keywitness man /usr/local/share/man/man1")]
     Man(completions::ManArgs),
+    /// List credentials: who used them, where they came from, what they took
+    #[command(after_help = "\
+Examples:
+  keywitness keys --input-file records.jsonl
+  keywitness keys --input-file records.jsonl --shared -o json | jq -r .fingerprint")]
+    Keys(keys::KeysArgs),
+    /// Sum up what calls cost, by workload, key, model or session
+    #[command(after_help = "\
+Money that a provider reported counts before the user's own prices ([cost] in the configuration) and
+those before list prices. Calls paid by subscription and calls without a known price are counted apart.
+
+Examples:
+  keywitness cost --input-file records.jsonl
+  keywitness cost --by model -o csv --input-file records.jsonl > cost.csv")]
+    Cost(cost::CostArgs),
+    /// List the runs of agents and scripts, with what they took and what survived them
+    #[command(after_help = "\
+Examples:
+  keywitness sessions --input-file records.jsonl --agents
+  keywitness sessions --input-file records.jsonl --orphaned -o json")]
+    Sessions(sessions::SessionsArgs),
+    /// Show how many calls have identity, credential and session, and whose plaintext was read
+    #[command(after_help = "\
+Examples:
+  keywitness coverage --input-file records.jsonl
+  keywitness run -o json | keywitness coverage --input-file -")]
+    Coverage(coverage::CoverageArgs),
 }
 
 /// Arguments of `run`.
@@ -217,6 +249,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(args, &Config::load(file.as_deref())?, term),
         Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
         Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
+        Command::Keys(args) => keys::run(&args, term),
+        Command::Cost(args) => cost::run(&args, term),
+        Command::Sessions(args) => sessions::run(&args, term),
+        Command::Coverage(args) => coverage::run(&args, term),
     }
 }
 

@@ -20,11 +20,12 @@ use crate::{
 /// Runs the sensor until SIGINT or SIGTERM.
 pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Result<ExitCode> {
     let catalogue = Arc::new(config.catalogue()?);
+    let prices = config.prices()?;
     let opened = fleet_key::open(state_dir)?;
     if opened.created {
         tracing::info!(state_dir = %state_dir.display(), key_id = opened.key.key_id(), "fleet key created");
     }
-    let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint);
+    let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint).with_prices(prices);
     let sink = sink::open(config.output.format, term, std::io::stdout());
     if config.kernel.log {
         tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;

@@ -8,7 +8,7 @@ use toml::{
 };
 
 /// Top-level keys that belong to the provider catalogue.
-const KEYS: [&str; 4] = ["provider", "family", "credential_file", "disable"];
+const KEYS: [&str; 5] = ["provider", "family", "credential_file", "client", "disable"];
 
 /// `text` with spaces in place of all other settings; nothing when there are no additions.
 pub(super) fn text(text: &str) -> Result<Option<String>, Error> {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use attribution::endpoint::CatalogueError;
+use attribution::{cost::PriceError, endpoint::CatalogueError};
 use thiserror::Error;
 
 /// Longest line that is quoted, in characters.
@@ -41,6 +41,14 @@ pub enum ConfigError {
         message: String,
         /// The line.
         quote: String,
+    },
+    /// The prices cannot be used.
+    #[error("{path}: {source}")]
+    Prices {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        source: PriceError,
     },
     /// The catalogue cannot be used for a reason that has no place.
     #[error("{path}: {source}")]

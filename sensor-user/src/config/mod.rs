@@ -15,7 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use attribution::{credential::Hint, endpoint::Catalogue};
+use attribution::{
+    cost::{MAX_OVERRIDES_BYTES, Prices},
+    credential::Hint,
+    endpoint::Catalogue,
+};
 use serde::{Deserialize, de::IgnoredAny};
 
 pub use error::ConfigError;
@@ -44,6 +48,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// Receivers of records, by name.
     pub export: BTreeMap<String, Export>,
+    /// Prices.
+    pub cost: Cost,
     additions: Additions,
 }
 
@@ -65,13 +71,16 @@ struct FileForm {
     identity: Identity,
     credentials: Credentials,
     export: BTreeMap<String, Export>,
-    /// These four are the catalogue's, which checks them itself.
+    cost: Cost,
+    /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
     _provider: IgnoredAny,
     #[serde(rename = "family")]
     _family: IgnoredAny,
     #[serde(rename = "credential_file")]
     _credential_file: IgnoredAny,
+    #[serde(rename = "client")]
+    _client: IgnoredAny,
     #[serde(rename = "disable")]
     _disable: IgnoredAny,
 }
@@ -125,6 +134,14 @@ pub struct Credentials {
     pub hint: Hint,
 }
 
+/// Section `[cost]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cost {
+    /// File with prices of the user's own, in the form of LiteLLM's `model_prices_and_context_window.json`.
+    pub prices: Option<PathBuf>,
+}
+
 impl Default for Tls {
     fn default() -> Self {
         let known = ["bun", "claude", "codex", "curl", "deno", "goose", "node", "opencode", "python3*"];
@@ -169,8 +186,21 @@ impl Config {
             identity: form.identity,
             credentials: form.credentials,
             export: form.export,
+            cost: form.cost,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
+    }
+
+    /// List prices, and the user's own before them.
+    pub fn prices(&self) -> Result<Prices, ConfigError> {
+        let wrong = |path: &Path, source| ConfigError::Prices { path: path.to_owned(), source };
+        let prices = Prices::built_in().map_err(|error| wrong(Path::new("built-in prices"), error))?;
+        let Some(path) = &self.cost.prices else { return Ok(prices) };
+        let unreadable = |source| ConfigError::Unreadable { path: path.clone(), source };
+        let mut text = String::new();
+        let limit = u64::try_from(MAX_OVERRIDES_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(unreadable)?;
+        prices.with_overrides(&text).map_err(|error| wrong(path, error))
     }
 
     /// The provider catalogue with the file's additions.

@@ -23,11 +23,11 @@ fn the_default_file_says_what_the_defaults_are_and_names_every_field() {
     let parsed = Config { additions: Additions::default(), ..parse(DEFAULT_TEXT).unwrap() };
     assert_eq!(parsed, Config::default());
     let top = fields_of("");
-    assert!(top.len() >= 9, "{top:?}");
+    assert!(top.len() >= 11, "{top:?}");
     for name in &top {
         assert!(DEFAULT_TEXT.contains(name), "{name} is not in the default file");
     }
-    for section in top.iter().take(5) {
+    for section in top.iter().take(6) {
         assert!(DEFAULT_TEXT.contains(&format!("\n[{section}]\n")), "[{section}] is not in the default file");
         for field in fields_of(section) {
             assert!(
@@ -131,4 +131,35 @@ fn known_executables_are_names_or_paths() {
     for path in ["/usr/bin/nodejs", "/usr/bin/xpython3", "/home/opt/agent/x", ""] {
         assert!(!tls.knows(path), "{path}");
     }
+}
+
+#[test]
+fn prices_of_the_users_own_are_read_and_a_mistake_in_them_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = folder.path().join("prices.json");
+    let config = parse(&format!("[cost]\nprices = {prices:?}")).unwrap();
+    let error = config.prices().unwrap_err().to_string();
+    assert!(error.contains("prices.json") && error.contains("No such file"), "{error}");
+    for (text, part) in [
+        ("{\"m\": 1}", "`m` is not an object"),
+        ("{\"m\": {\"input_cost_per_token\": -1}}", "`input_cost_per_token` is not a price"),
+    ] {
+        std::fs::write(&prices, text).unwrap();
+        let error = config.prices().unwrap_err().to_string();
+        assert!(error.contains("prices.json: ") && error.contains(part), "{error}");
+    }
+    std::fs::write(&prices, "{\"m\": {\"input_cost_per_token\": 1e-6}}").unwrap();
+    let (listed, own) = config.prices().unwrap().len();
+    assert_eq!((listed > 200, own), (true, 1));
+    assert_eq!(parse("").unwrap().prices().unwrap().len(), (listed, 0));
+}
+
+#[test]
+fn an_agent_of_the_users_own_is_known_by_its_process() {
+    let text = "[[client]]\nid = 'our-bot'\nprograms = [{ exe = 'python3*', script = 'bot/main.py' }]";
+    let catalogue = parse(text).unwrap().catalogue().unwrap();
+    let args = ["python3", "-u", "/srv/bot/main.py"].map(str::to_owned);
+    let agent = catalogue.agents().find("/usr/bin/python3.13", &args);
+    assert_eq!(agent.as_deref(), Some("our-bot"));
+    assert!(catalogue.agents().find("/usr/bin/python3.13", &args[..2]).is_none());
 }

@@ -52,6 +52,9 @@ impl Sensor {
             ("connection", "table_full", counts.connections_refused),
             ("flow", "table_full", counts.flows_refused),
             ("process", "table_full", counts.processes_evicted),
+            ("session", "table_full", counts.sessions_refused),
+            ("cost", "model_without_price", counts.unpriced_model),
+            ("cost", "service_tier_without_price", counts.unpriced_tier),
             ("probe", "attach_failed", policy.failed),
             ("probe", "limit", policy.refused),
         ];
@@ -59,6 +62,7 @@ impl Sensor {
             ("processes", counts.processes, attribution::identity::process::MAX_PROCESSES),
             ("flows", counts.flows, attribution::flow::MAX_FLOWS),
             ("connections", counts.connections, attribution::pipeline::MAX_CONNECTIONS),
+            ("sessions", counts.sessions, attribution::session::MAX_SESSIONS),
             ("probed_files", policy.files, sensor_common::tls::MAX_TARGETS as usize),
             ("probed_files_limited", policy.demoted, sensor_common::tls::MAX_TARGETS as usize),
         ];

@@ -144,7 +144,8 @@ fn another_host_in_the_authority_goes_elsewhere() {
     script.exec(9, 1, "/usr/bin/agent");
     let client = Client::new(9, 3);
     script.hello(&client, None);
-    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "www.keywitness.test"), (":path", "/")];
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "www.keywitness.test"), (":path", "/")];
     script.write(&client, [PREFACE, &Peer::new().headers(1, &fields)].concat());
     let told = script.close(&client).run();
     assert_eq!(told.verdicts(), [false]);

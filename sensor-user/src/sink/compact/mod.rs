@@ -4,6 +4,7 @@ mod call;
 mod finding;
 mod flow;
 pub(crate) mod line;
+mod session;
 mod status;
 pub(crate) mod text;
 
@@ -69,7 +70,10 @@ impl<W: Write> Sink for Compact<W> {
                 let line = status::line(record.time, status, &mut self.health, &self.zone);
                 self.print(line)
             }
-            Some(Body::CredentialAccess(_) | Body::Session(_)) | None => Ok(()),
+            Some(Body::Session(session)) => {
+                self.print(session::line(record.time, session, &columns, &self.zone))
+            }
+            Some(Body::CredentialAccess(_)) | None => Ok(()),
         }
     }
 

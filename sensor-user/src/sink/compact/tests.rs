@@ -119,6 +119,31 @@ fn the_quality_of_token_counts_is_marked() {
 }
 
 #[test]
+fn sessions_are_told_when_they_say_more_than_their_calls() {
+    let line = |agent: &str, state: &str, calls, orphaned_calls| {
+        plain(Body::Session(Box::new(Session {
+            agent: agent.into(),
+            state: state.into(),
+            started: TIME,
+            ended: TIME + 61_000_000_000,
+            process: Some(process()),
+            calls,
+            orphaned_calls,
+            tokens: Some(Tokens { input: Some(12), output: Some(3), ..Default::default() }),
+            cost: Some(Cost { amount: "0.25".into(), basis: "list_price".into(), ..Default::default() }),
+            ..Default::default()
+        })))
+    };
+    assert!(line("codex", "started", 0, 0).ends_with(" session started codex\n"));
+    let ended = line("codex", "ended", 2, 1);
+    assert!(ended.ends_with(" session ended codex 1m01s 2 calls 12→3 $0.25 1 after its end\n"), "{ended}");
+    assert!(line("", "ended", 2, 0).contains(" session ended 1m01s 2 calls"));
+    for (agent, state, calls) in [("", "started", 0), ("", "ended", 1), ("codex", "ended", 0)] {
+        assert_eq!(line(agent, state, calls, 0), "");
+    }
+}
+
+#[test]
 fn what_is_not_proven_is_said() {
     let line = call_line(ModelCall {
         binding: "unbound".into(),
@@ -173,6 +198,15 @@ fn no_field_can_control_the_terminal_or_forge_a_line() {
     };
     let loss = Loss { kind: evil.clone(), cause: evil.clone(), count: 1 };
     let hook = HookState { name: evil.clone(), state: evil.clone(), lost: evil.clone(), reason: evil };
+    let session = Session {
+        agent: finding.rule.clone(),
+        state: finding.rule.clone(),
+        process: finding.participants[0].process.clone(),
+        workload: finding.participants[0].workload.clone(),
+        cost: Some(Cost { amount: finding.rule.clone(), ..Default::default() }),
+        calls: 1,
+        ..Default::default()
+    };
     let status = Status {
         lost: vec![loss.clone()],
         skipped: vec![loss],
@@ -184,6 +218,7 @@ fn no_field_can_control_the_terminal_or_forge_a_line() {
         (Body::ModelCall(Box::new(call)), 1),
         (Body::Flow(Box::new(flow)), 1),
         (Body::Finding(finding), 7),
+        (Body::Session(Box::new(session)), 1),
         (Body::Status(status), 1),
     ] {
         let text = plain(body);
