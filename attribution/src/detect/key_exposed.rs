@@ -19,8 +19,11 @@ pub(super) const RULE: Rule = Rule {
     checks: &[Check::Credential(check)],
 };
 
+/// The uses of a kind, its severity, its name and how it is said.
+type Kind = (fn(&Odd) -> &Span, Severity, &'static str, &'static str);
+
 fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec<Draft>) {
-    let kinds: [(fn(&Odd) -> &Span, Severity, &str, &str); 2] = [
+    let kinds: [Kind; 2] = [
         (|odd| &odd.cleartext, Severity::High, "cleartext", "was sent over the network in clear text"),
         (|odd| &odd.in_url, Severity::Low, "url", "stands in URLs"),
     ];

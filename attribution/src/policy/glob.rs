@@ -38,11 +38,14 @@ impl TryFrom<String> for Glob {
     }
 }
 
+/// Place in the pattern after a star, and place in the text up to which the star reaches.
+type Return = Option<(usize, usize)>;
+
 /// Two-pointer matching with one point of return for `*` and one for `**`: no more than text times pattern
 /// steps for each `**`.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    let (mut star, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let (mut star, mut double): (Return, Return) = (None, None);
     loop {
         match (pattern.get(p), text.get(t)) {
             (Some(b'*'), _) if pattern.get(p + 1) == Some(&b'*') => {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use toml::{Spanned, value::Datetime};
 
-use super::form::{EntitlementForm, OneOrMore, PolicyForm};
+use super::form::{EntitlementForm, PolicyForm};
 use super::{
     Budget, Entitlement, Environment, Exception, Limit, Period, Policy, PolicyError, Suppression, date,
     settings,
@@ -102,10 +102,7 @@ impl Parser<'_> {
         if self.policy.entitlements.iter().any(|known| known.label == *label) {
             return Err(self.wrong(form.label.span().start, format!("the label `{label}` is used twice")));
         }
-        let written = match form.fingerprint {
-            OneOrMore::One(one) => vec![one],
-            OneOrMore::More(more) => more,
-        };
+        let written: Vec<Spanned<String>> = form.fingerprint.into_iter().chain(form.fingerprints).collect();
         if written.is_empty() {
             return Err(self.wrong(form.label.span().start, format!("`{label}` has no fingerprint")));
         }

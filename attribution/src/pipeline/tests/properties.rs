@@ -61,7 +61,8 @@ fn one_byte_at_a_time_gives_the_same_records() {
     let script = story();
     let whole = script.run();
     assert_eq!(whole.calls().len(), 9);
-    assert_eq!(whole.findings().len(), 2);
+    let shared = whole.findings().into_iter().filter(|finding| finding.rule == "shared-credential");
+    assert_eq!(shared.count(), 2);
     let told = split(&script, 1).run();
     assert_eq!(told.records(), whole.records());
     assert_eq!(told.counts(), whole.counts());

@@ -1,0 +1,152 @@
+//! Any order within the lateness bound, any repetition and any parts of the same records give the same findings.
+//!
+//! Compared are the findings in force after the last record: id, rule, severity, title, participants with their
+//! evidence, first and last time, count. What was told on the way may differ in number.
+
+use std::sync::Arc;
+
+use attribution::{
+    detect::{Detector, LATENESS_NS},
+    policy::Policy,
+};
+use proptest::prelude::*;
+use proto::v1::{
+    Ancestor, Cost, Credential, Endpoint, Finding, ModelCall, Process, Record, Sensor, Tokens, Workload, record::Body,
+};
+
+const START: u64 = 20_522 * 86_400_000_000_000;
+
+const POLICY: &str = "
+[[environment]]
+name = 'production'
+hosts = ['h0']
+[[environment]]
+name = 'test'
+hosts = ['h1']
+[[entitlement]]
+label = 'bot'
+fingerprint = 'kw1-k-0'
+workloads = ['systemd://h0/**']
+environment = 'production'
+models = ['m0']
+budget = [{ per = 'day', tokens = 2000 }, { per = 'session', calls = 5 }]
+[[budget]]
+label = 'all'
+workloads = ['**']
+per = 'month'
+usd = 0.5
+[rules.runaway-loop]
+failed_calls = 5
+same_calls = 5
+[rules.new-endpoint]
+learning_days = 0
+";
+
+fn record(seq: u64, (time, place, run, key, model): (u64, u8, u32, u8, u8), tokens: u64) -> Record {
+    let host = format!("h{}", place % 2);
+    let (id, kind, cgroup) = match place / 2 {
+        0 => (format!("systemd://{host}/a.service"), "systemd", "/a".to_owned()),
+        1 => (format!("systemd://{host}/b.service"), "systemd", "/b".to_owned()),
+        2 => (format!("user://{host}/0/x"), "user", format!("/jobs/{place}")),
+        _ => ("k8s://c/ns/deployment/d".to_owned(), "k8s", "/k".to_owned()),
+    };
+    let process = Process {
+        pid: 100 + run,
+        start_time: START,
+        exe: format!("/bin/agent-{}", run % 2),
+        uid: Some(0),
+        cgroup,
+        ancestors: vec![Ancestor { pid: 10 + run % 3, start_time: START, exe: String::new() }],
+        ..Process::default()
+    };
+    let call = ModelCall {
+        flow_id: format!("{}", run % 4),
+        model_requested: format!("m{model}"),
+        status: Some(if tokens % 3 == 0 { 500 } else { 200 }),
+        tokens: Some(Tokens { input: Some(tokens), ..Tokens::default() }),
+        cost: Some(Cost { amount: format!("0.{tokens:03}"), ..Cost::default() }),
+        session: if run % 2 == 0 { format!("s{run}") } else { String::new() },
+        orphaned: tokens == 7,
+        binding: if tokens % 5 == 0 { "cleartext" } else { "client_random" }.into(),
+        process: Some(process),
+        workload: Some(Workload { id, kind: kind.into(), ..Workload::default() }),
+        credential: Some(Credential {
+            fingerprint: format!("kw1-k-{key}"),
+            provider: "openai".into(),
+            lifetime: if tokens % 2 == 0 { "static" } else { "" }.into(),
+            ..Credential::default()
+        }),
+        endpoint: Some(Endpoint {
+            provider: if model == 3 { "groq" } else { "openai" }.into(),
+            host: format!("host-{model}"),
+            host_evidence: if tokens % 4 == 0 { "sni" } else { "http_host" }.into(),
+            address: "192.0.2.1".into(),
+            ..Endpoint::default()
+        }),
+        ..ModelCall::default()
+    };
+    let mut record = Record::new(START + time, Body::ModelCall(Box::new(call)));
+    record.sensor = Some(Sensor { host, boot_id: "b".into(), seq });
+    record
+}
+
+/// Records in an order of time, within the bound, and a disorder of them.
+fn records() -> impl Strategy<Value = (Vec<Record>, Vec<Record>)> {
+    let one = ((0..LATENESS_NS, 0..8u8, 0..6u32, 0..3u8, 0..4u8), 0..40u64);
+    prop::collection::vec(one, 1..120).prop_flat_map(|all| {
+        let records: Vec<Record> =
+            all.into_iter().enumerate().map(|(seq, (what, tokens))| record(seq as u64, what, tokens)).collect();
+        (Just(records.clone()), Just(records).prop_shuffle())
+    })
+}
+
+fn detector() -> Detector {
+    let policy = Policy::parse(POLICY, &mut |_| Err(String::new())).unwrap();
+    Detector::new(Arc::new(policy))
+}
+
+fn found(records: &[Record]) -> Vec<Finding> {
+    let mut detector = detector();
+    records.iter().for_each(|record| drop(detector.record(record)));
+    detector.findings()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn order_repetition_and_parts_do_not_matter(
+        (records, shuffled) in records(),
+        cuts in prop::collection::vec(0..4usize, 120),
+    ) {
+        let once = found(&records);
+        prop_assert_eq!(&found(&shuffled), &once);
+        prop_assert_eq!(&found(&[shuffled.clone(), records.clone()].concat()), &once);
+        let mut parts = [detector(), detector(), detector(), detector()];
+        for (record, part) in shuffled.iter().zip(cuts) {
+            parts[part].record(record);
+            parts[part].record(record);
+        }
+        let [mut whole, one, mut two, three] = parts;
+        two.merge(three);
+        prop_assert_eq!((whole.merge(two), whole.merge(one)), (0, 0));
+        prop_assert_eq!(&whole.findings(), &once);
+    }
+
+    #[test]
+    fn a_record_that_both_parts_had_is_noticed((records, _) in records()) {
+        let mut one = detector();
+        let mut two = detector();
+        records.iter().for_each(|record| drop(one.record(record)));
+        two.record(&records[0]);
+        prop_assert_eq!(one.merge(two), 1);
+    }
+
+    #[test]
+    fn a_changed_policy_leads_where_it_would_have_led_from_the_start((records, _) in records()) {
+        let mut changed = Detector::new(Arc::default());
+        records.iter().for_each(|record| drop(changed.record(record)));
+        changed.set_policy(detector().policy().clone());
+        prop_assert_eq!(&changed.findings(), &found(&records));
+    }
+}
