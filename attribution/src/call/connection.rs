@@ -163,11 +163,26 @@ impl Connection {
         task: &'a Task,
         out: &'a mut Vec<Finished>,
     ) -> (&'a mut Reader, Reading<'a>) {
-        let Self { reader, calls, sessions, route, requests, tunnel, told, strange, waiting, last_ns, .. } = self;
+        let Self {
+            reader, calls, sessions, route, requests, tunnel, told, strange, waiting, last_ns, ..
+        } = self;
         let time_ns = *last_ns;
         (
             reader,
-            Reading { kit, task, route, calls, sessions, requests, tunnel, told, strange, waiting, time_ns, out },
+            Reading {
+                kit,
+                task,
+                route,
+                calls,
+                sessions,
+                requests,
+                tunnel,
+                told,
+                strange,
+                waiting,
+                time_ns,
+                out,
+            },
         )
     }
 

@@ -122,7 +122,9 @@ fn packet(bytes: &[u8]) -> Outcome<Packet<'_>> {
         at += 1 + len;
         Some((id, len <= ID_LIMIT))
     };
-    let (Some((destination, short)), Some((_, other_short))) = (id(), id()) else { return Outcome::Incomplete };
+    let (Some((destination, short)), Some((_, other_short))) = (id(), id()) else {
+        return Outcome::Incomplete;
+    };
     if !short || !other_short {
         return Outcome::NoMatch;
     }
@@ -136,8 +138,11 @@ fn packet(bytes: &[u8]) -> Outcome<Packet<'_>> {
         return Outcome::NoMatch;
     }
     if initial {
-        let Some((token, len)) = varint(bytes.get(at..).unwrap_or_default()) else { return Outcome::Incomplete };
-        let Some(next) = usize::try_from(token).ok().and_then(|token| at.checked_add(len)?.checked_add(token))
+        let Some((token, len)) = varint(bytes.get(at..).unwrap_or_default()) else {
+            return Outcome::Incomplete;
+        };
+        let Some(next) =
+            usize::try_from(token).ok().and_then(|token| at.checked_add(len)?.checked_add(token))
         else {
             return Outcome::NoMatch;
         };

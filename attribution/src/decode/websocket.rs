@@ -46,7 +46,8 @@ impl Deflate {
     /// What the `Sec-WebSocket-Extensions` of a response agree to; `None` when not to compress.
     pub fn agreed(extensions: &str) -> Option<Self> {
         let mut offers = extensions.split(',').map(|offer| offer.split(';').map(str::trim));
-        let parameters = offers.find_map(|mut words| (words.next() == Some("permessage-deflate")).then_some(words))?;
+        let parameters =
+            offers.find_map(|mut words| (words.next() == Some("permessage-deflate")).then_some(words))?;
         let mut agreed = Self { client_alone: false, server_alone: false };
         for word in parameters {
             match word.split('=').next() {

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 pub use names::Names;
 
-use crate::decode::{Outcome, quic};
 use crate::decode::client_hello::{ClientHello, client_hello};
 use crate::decode::http::BrokenReason;
+use crate::decode::{Outcome, quic};
 use crate::event::{FlowInfo, Handle, Shape};
 
 /// Flows kept; only flows that sent TLS, QUIC or HTTP, and have not been found to go elsewhere, are here.

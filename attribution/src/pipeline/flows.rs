@@ -82,9 +82,9 @@ impl Attribution {
     /// Decides about QUIC flows whose ClientHello did not come whole in time; what else is known of them may tell.
     pub(super) fn settle_quic(&mut self, wait_ns: u64) {
         let now = self.now_ns;
-        let late = self.flows.select(|flow| {
-            flow.shape == Some(Shape::Quic) && flow.last_ns.saturating_add(wait_ns) <= now
-        });
+        let late = self
+            .flows
+            .select(|flow| flow.shape == Some(Shape::Quic) && flow.last_ns.saturating_add(wait_ns) <= now);
         for cookie in late {
             let Some(flow) = self.flows.get_mut(cookie) else { continue };
             flow.done();
@@ -140,9 +140,7 @@ impl Attribution {
                 }
                 self.called(info.task.process);
                 // Of a datagram flow neither plaintext nor an end will be told.
-                if !stream
-                    && let Some(flow) = self.flows.remove(info.cookie)
-                {
+                if !stream && let Some(flow) = self.flows.remove(info.cookie) {
                     self.flow_record(flow, None);
                 }
             }

@@ -4,11 +4,13 @@
 //! reasoning is part of output. What a response does not say stays absent.
 
 mod decimal;
+mod grpc;
 mod meter;
 mod plan;
 
 #[cfg(test)]
 mod tests;
 
+pub use grpc::Grpc;
 pub use meter::{MAX_TOKENS, Meter, Usage};
 pub use plan::Plan;

@@ -17,7 +17,9 @@ use aya_ebpf::{
 use aya_log_ebpf::info;
 use sensor_common::{
     cause,
-    handshake::{self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, QUIC_CHUNKS, QUIC_DATAGRAMS, shape, state},
+    handshake::{
+        self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, QUIC_CHUNKS, QUIC_DATAGRAMS, shape, state,
+    },
     kind,
     tls::{Connection, Handle},
 };

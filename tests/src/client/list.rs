@@ -40,6 +40,7 @@ pub fn all() -> Vec<Client> {
                 "aiohttp-stream",
             ],
         ),
+        modes(Python, "ws_call.py", "openai", &["responses", "responses-deflate", "realtime-deflate"]),
         modes(Node, "openai_call.js", "openai", &["plain", "stream", "responses"]),
         modes(Node, "anthropic_call.js", "anthropic", &["plain", "stream"]),
         modes(
@@ -65,7 +66,12 @@ pub fn all() -> Vec<Client> {
             ],
         ),
         modes(Node, "http2_call.js", "openai", &["plain", "stream"]),
-        modes(Curl, "curl_call.sh", "openai", &["h2-chat", "h2-chat-stream", "h2-chat-twice", "h2-gzip-stream"]),
+        modes(
+            Curl,
+            "curl_call.sh",
+            "openai",
+            &["h2-chat", "h2-chat-stream", "h2-chat-twice", "h2-gzip-stream"],
+        ),
         modes(Curl, "curl_call.sh", "anthropic", &["messages", "messages-stream", "h2-messages-stream"]),
         modes(Curl, "curl_call.sh", "gcp.gemini", &["gemini", "gemini-query", "gemini-stream"]),
         modes(Curl, "curl_call.sh", "aws.bedrock", &["converse", "invoke"]),

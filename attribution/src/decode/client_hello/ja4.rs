@@ -20,7 +20,9 @@ pub(super) fn fingerprint(offer: &Offer, transport: char) -> String {
     let [first, last] = protocol(offer.protocols.first().map(Vec::as_slice).unwrap_or_default());
     let cipher_hash = hash(&sorted_list(offer.ciphers.iter().copied()));
     let extension_hash = hash(&extension_list(offer));
-    format!("{transport}{version}{destination}{ciphers:02}{extensions:02}{first}{last}_{cipher_hash}_{extension_hash}")
+    format!(
+        "{transport}{version}{destination}{ciphers:02}{extensions:02}{first}{last}_{cipher_hash}_{extension_hash}"
+    )
 }
 
 fn version(version: u16) -> &'static str {

@@ -37,7 +37,8 @@ pub(in crate::decode) fn note(seen: &mut Vec<Seen>, event: Event<'_>) {
         Event::Upgraded { id } => Seen::Upgraded(id),
         Event::Broken { id, side, reason } => Seen::Broken(id, side, reason),
     };
-    if let (Some(Seen::Body(side, id, bytes)), Seen::Body(next_side, next_id, more)) = (seen.last_mut(), &next)
+    if let (Some(Seen::Body(side, id, bytes)), Seen::Body(next_side, next_id, more)) =
+        (seen.last_mut(), &next)
         && (*side, *id) == (*next_side, *next_id)
     {
         return bytes.extend_from_slice(more);

@@ -1,7 +1,7 @@
 //! The chunked transfer coding (RFC 9112 section 7.1).
 
-use crate::decode::http::BrokenReason;
 use super::head::HEAD_LIMIT;
+use crate::decode::http::BrokenReason;
 
 /// Longest chunk line, in bytes: size and extensions.
 const LINE_LIMIT: usize = 8 * 1024;

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroizing;
 
-use crate::decode::http::{BrokenReason, Event, ExchangeId, Side, Sink};
 use super::framing::{request_body, response_body};
 use super::inbound::{FIELD_LIMIT, Inbound, Phase, parse_request, parse_response, without_leading_line_ends};
 use super::sniff::{looks_like_request, looks_like_response};
 use crate::decode::Outcome;
+use crate::decode::http::{BrokenReason, Event, ExchangeId, Side, Sink};
 
 /// Most requests that wait for their response; with more, the connection is given up.
 const PENDING_LIMIT: usize = 64;

@@ -1,9 +1,9 @@
 //! One direction of a connection.
 
 use super::body::Body;
-use crate::decode::http::{BrokenReason, ExchangeId, Headers};
 use super::head::{HeadBuffer, Taken};
 use crate::decode::Outcome;
+use crate::decode::http::{BrokenReason, ExchangeId, Headers};
 
 /// Most fields in one head.
 pub(super) const FIELD_LIMIT: usize = 256;

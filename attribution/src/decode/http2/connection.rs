@@ -153,13 +153,7 @@ impl Exchanges {
         }
     }
 
-    fn after(
-        &mut self,
-        side: Side,
-        frames: Frames,
-        read: Result<(), BrokenReason>,
-        sink: &mut impl Sink,
-    ) {
+    fn after(&mut self, side: Side, frames: Frames, read: Result<(), BrokenReason>, sink: &mut impl Sink) {
         match read {
             Ok(()) => self.direction(side).frames = frames,
             Err(reason) => self.break_side(side, reason, sink),
@@ -196,7 +190,8 @@ impl Exchanges {
             Part::DataEnd { stream } => self.end(side, stream, now_ns, sink),
             Part::Reset { stream } => self.break_stream(stream, BrokenReason::Reset, sink),
             Part::GoAway { last } if side == Side::Response => {
-                let refused: Vec<u32> = self.streams.range(last.saturating_add(1)..).map(|(stream, _)| *stream).collect();
+                let refused: Vec<u32> =
+                    self.streams.range(last.saturating_add(1)..).map(|(stream, _)| *stream).collect();
                 for stream in refused {
                     self.break_stream(stream, BrokenReason::GoneAway, sink);
                 }
@@ -302,7 +297,9 @@ impl Exchanges {
     fn end(&mut self, side: Side, stream: u32, at_ns: u64, sink: &mut impl Sink) {
         match side {
             Side::Request => {
-                let Some(known) = self.streams.get_mut(&stream).filter(|known| !known.request_done) else { return };
+                let Some(known) = self.streams.get_mut(&stream).filter(|known| !known.request_done) else {
+                    return;
+                };
                 known.request_done = true;
                 sink.event(Event::end(side, known.id, at_ns));
             }

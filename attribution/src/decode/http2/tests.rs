@@ -132,7 +132,10 @@ fn conversation() -> Vec<Act> {
         read(frame(kind::DATA, flag::PADDED | flag::END_STREAM, 1, b"\x03st\0\0\0")),
         read(server.headers(3, true, &[("grpc-status", "0")])),
         write(frame(kind::HEADERS, flag::END_STREAM | flag::PADDED | flag::PRIORITY, 5, &padded)),
-        write([frame(kind::CONTINUATION, 0, 5, &block[3..4]), frame(kind::CONTINUATION, 4, 5, &block[4..])].concat()),
+        write(
+            [frame(kind::CONTINUATION, 0, 5, &block[3..4]), frame(kind::CONTINUATION, 4, 5, &block[4..])]
+                .concat(),
+        ),
         read([frame(0xc, 0, 0, b"extension"), server.headers(5, true, &[(":status", "204")])].concat()),
         read(frame(kind::GOAWAY, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 0, b'd'])),
         Act::Close,
@@ -289,7 +292,8 @@ fn a_table_size_change_is_followed() {
     let mut client = Peer::new();
     let first = client.post(1, "k");
     // Empties the table (RFC 7541 section 6.3), then sets a larger one.
-    let after = [&[0x20, 0x3f, 0xe1, 0x7f], &Peer::new().block(&[(":method", "GET"), (":path", "/b")])[..]].concat();
+    let after =
+        [&[0x20, 0x3f, 0xe1, 0x7f], &Peer::new().block(&[(":method", "GET"), (":path", "/b")])[..]].concat();
     let acts = [write([PREFACE, &first, &frame(kind::HEADERS, 5, 3, &after)].concat())];
     let expected = [post(0, "k"), Seen::Request(1, "GET".into(), "/b".into(), vec![]), End(Q, 1)];
     assert_eq!(events(&acts), expected);

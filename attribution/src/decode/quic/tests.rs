@@ -15,7 +15,8 @@ const HELLO: &str = "010000ed0303ebf8fa56f12939b9584a3896472ec40bb863cfd3e86804f
     00000000003300260024001d00209370b2c9caa47fbabaf4559fedba753de171fa71f50f1ce15d43e994ec74d748002b0003020304000d0010\
     000e0403050306030203080408050806002d00020101001c00024001003900320408ffffffffffffffff05048000ffff07048000ffff08011001\
     04800075300901100f088394c8f03e51570806048000ffff";
-const PROTECTED: &str = "c000000001088394c8f03e5157080000449e7b9aec34d1b1c98dd7689fb8ec11d242b123dc9bd8bab936b47d92ec356c";
+const PROTECTED: &str =
+    "c000000001088394c8f03e5157080000449e7b9aec34d1b1c98dd7689fb8ec11d242b123dc9bd8bab936b47d92ec356c";
 
 fn hex(text: &str) -> Vec<u8> {
     HEXLOWER.decode(text.as_bytes()).unwrap()
@@ -35,7 +36,8 @@ fn sealed(version: Version, id: &[u8], number: u32, frames: &[u8], len: usize) -
     let before = 1 + 4 + 1 + id.len() + 1 + 1 + 2;
     let length = (0x4000 | (len - before) as u16).to_be_bytes();
     let mut header =
-        [&[first], &version_bytes[..], &[id.len() as u8], id, &[0, 0], &length, &number.to_be_bytes()].concat();
+        [&[first], &version_bytes[..], &[id.len() as u8], id, &[0, 0], &length, &number.to_be_bytes()]
+            .concat();
     let mut plain = frames.to_vec();
     plain.resize(len - header.len() - 16, 0);
     let keys = Keys::of_client(version, id);
@@ -101,10 +103,14 @@ fn the_keys_of_the_standards_are_made() {
 
 #[test]
 fn the_packet_of_the_standard_is_made_and_read() {
-    let packet = sealed(Version::One, &ID, 2, &crypto(0, &hex(HELLO)), 1200);
+    let frames = [&[6, 0, 0x40, 0xf1], &hex(HELLO)[..]].concat();
+    let packet = sealed(Version::One, &ID, 2, &frames, 1200);
     assert!(packet.starts_with(&hex(PROTECTED)), "as in RFC 9001 appendix A.2");
     let Outcome::Match(hello) = client_hello(&packet) else { panic!("no hello") };
-    assert_eq!((hello.server_name.as_deref(), hello.alpn.as_slice()), (Some("example.com"), &["alpn".to_owned()][..]));
+    assert_eq!(
+        (hello.server_name.as_deref(), hello.alpn.as_slice()),
+        (Some("example.com"), &["alpn".to_owned()][..])
+    );
     assert!(hello.ja4.starts_with("q13d"), "{}", hello.ja4);
 }
 
@@ -143,7 +149,7 @@ fn other_packets_are_passed_over_and_other_protocols_are_not_read() {
     unknown[4] = 9;
     let mut long_id = hello;
     long_id[5] = 21;
-    let far = sealed(Version::One, &ID, 0, &crypto(0x3fff, b"x"), 1200);
+    let far = sealed(Version::One, &ID, 0, &crypto(0x3fff, b"xy"), 1200);
     for bytes in [damaged, unknown, long_id, far, b"GET / HTTP/1.1\r\n".to_vec(), vec![0x16, 3, 1]] {
         assert_eq!(client_hello(&bytes), Outcome::NoMatch);
     }

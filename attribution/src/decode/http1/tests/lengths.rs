@@ -1,10 +1,7 @@
 //! How messages end, and heads that cannot be read.
 
 use super::{
-    BrokenReason,
-    Seen::Broken,
-    Side, body, events, get, read, req, resp, response, write,
-    Act, GET,
+    Act, BrokenReason, GET, Seen::Broken, Side, body, events, get, read, req, resp, response, write,
 };
 
 #[test]

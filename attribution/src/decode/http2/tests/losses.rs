@@ -1,8 +1,8 @@
 //! Bytes that were not captured, and connections that begin or end in the middle.
 
 use super::{
-    Act, Broken, BrokenReason, End, Exchanges, Gap, P, PREFACE, Peer, Q, Seen, body, data, events, kind, frame, ok,
-    pairs, play, post, read, settings, write,
+    Act, Broken, BrokenReason, End, Exchanges, Gap, P, PREFACE, Peer, Q, Seen, body, data, events, frame,
+    kind, ok, pairs, play, post, read, settings, write,
 };
 
 #[test]
