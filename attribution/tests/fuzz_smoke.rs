@@ -129,6 +129,49 @@ fn http1_survives() {
 }
 
 #[test]
+fn http2_survives() {
+    let frames: [(u8, &[u8]); 9] = [
+        (4, b"\0\0\x06\x04\0\0\0\0\0\0\x01\0\0\x10\0"),
+        (4, b"\0\0\x14\x01\x04\0\0\0\x01\x83\x87\x04\x03/v1\x41\x06a.test\x40\x01a\x01b"),
+        (6, b"\0\0\x03\x01\x05\0\0\0\x03\x82\xbe\xbf\0\0\x05\0\x09\0\0\0\x01\x01ab"),
+        (0, b""),
+        (6, b"c\0"),
+        (5, b"\0\0\x05\x01\0\0\0\0\x01\x88\x0f\x10\x01x\0\0\x01\x09\x04\0\0\0\x01\x88"),
+        (5, b"\0\0\x05\0\x01\0\0\0\x01hello\0\0\x04\x03\0\0\0\0\x03\0\0\0\x08"),
+        (7, b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0"),
+        (9, b"\0\0\x06\x05\x04\0\0\0\x01\0\0\0\x02\x82\x84"),
+    ];
+    let mut whole = Vec::new();
+    for (control, bytes) in frames {
+        whole.extend_from_slice(&[control, bytes.len() as u8]);
+        whole.extend_from_slice(bytes);
+    }
+    smoke(bodies::http2, &steered([0, 1], &whole));
+}
+
+#[test]
+fn websocket_survives() {
+    let frames = b"\x81\x85\x01\x02\x03\x04ignmn\x01\x02ab\x89\0\x80\x7e\0\x03cde\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\0\x88\x02\x03\xe8";
+    smoke(bodies::websocket, &steered([0, 1, 2, 31, 130], frames));
+}
+
+#[test]
+fn grpc_survives() {
+    smoke(
+        bodies::grpc,
+        &steered([0, 3, 90], b"\0\0\0\0\x07\x0a\x03\x10\x96\x01\x10\x02\x01\0\0\0\x02\x1f\x8b\0\0\0\0\0"),
+    );
+}
+
+#[test]
+fn quic_survives() {
+    // The start of the packet in RFC 9001 appendix A.2, and a packet that is whole but not encrypted as it should.
+    let start = b"\xc0\0\0\0\x01\x08\x83\x94\xc8\xf0\x3e\x51\x57\x08\0\0\x44\x9e\x7b\x9a\xec\x34";
+    let whole = [&b"\xd1\x6b\x33\x43\xcf\x01a\0\x01t\x1e"[..], &[7; 30]].concat();
+    smoke(bodies::quic, &[start.to_vec(), whole]);
+}
+
+#[test]
 fn content_survives() {
     let gzip = b"\x1f\x8b\x08\x08\0\0\0\0\0\x03a\0\xcbH\xcd\xc9\xc9W(\xcf/\xcaI\x01\0\x85\x11J\x0d\x0b\0\0\0";
     let seeds = [

@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use attribution::credential::{Extractor, FleetKey, Hint, Redactor};
 use attribution::decode::http::{Event, Side};
-use attribution::decode::http1;
 use attribution::decode::json::{Keep, Pointers, PointersBuilder, Scanner, Slot, State};
-use attribution::decode::{Outcome, client_hello, content, dns, eventstream, sse};
+use attribution::decode::{Outcome, client_hello, content, dns, eventstream, grpc, quic, sse};
+use attribution::decode::{http1, http2, websocket};
 use attribution::endpoint::Catalogue;
 use attribution::usage::Meter;
 
@@ -92,6 +92,87 @@ pub fn http1(data: &[u8]) {
     }
     exchanges.closed(now_ns, &mut sink);
     assert!(told <= given, "more body than bytes");
+}
+
+/// The HTTP/2 reader, from the preface or joined in the middle, fed with pieces, gaps and ends in any order.
+pub fn http2(data: &[u8]) {
+    let (steer, mut rest) = steered(data);
+    let mut exchanges = if steer & 1 == 0 { http2::Exchanges::new() } else { http2::Exchanges::joined() };
+    let mut open = std::collections::BTreeSet::new();
+    let (mut given, mut told) = (0, 0);
+    let mut sink = |event: Event<'_>| match event {
+        Event::RequestHead { id, .. } => assert!(open.insert(id), "an exchange begins once"),
+        Event::RequestBody { id, bytes } | Event::ResponseBody { id, bytes } => {
+            assert!(open.contains(&id) && !bytes.is_empty());
+            told += bytes.len();
+        }
+        Event::ResponseEnd { id, .. } | Event::Broken { id: Some(id), side: Side::Response, .. } => {
+            assert!(open.remove(&id), "an exchange ends once");
+        }
+        _ => {}
+    };
+    if steer & 1 == 0 {
+        exchanges.bytes(Side::Request, http2::PREFACE, 0, &mut sink);
+    }
+    while let [control, len, tail @ ..] = rest {
+        let (now, later) = tail.split_at(usize::from(*len).min(tail.len()));
+        rest = later;
+        let side = if control & 1 == 0 { Side::Request } else { Side::Response };
+        match control % 16 {
+            0 | 1 => exchanges.gap(side, u64::from(*len), 1, &mut sink),
+            2 if *len == 0 => exchanges.closed(&mut sink),
+            _ => {
+                given += now.len();
+                exchanges.bytes(side, now, 1, &mut sink);
+            }
+        }
+    }
+    exchanges.closed(&mut sink);
+    assert!(told <= given, "more body than bytes");
+    assert!(open.is_empty(), "every exchange ends");
+}
+
+/// The WebSocket decoder. A stream gives the same however it is cut.
+pub fn websocket(data: &[u8]) {
+    let (steer, stream) = steered(data);
+    let alone = [None, Some(false), Some(true)][usize::from(steer) % 3];
+    let run = |size: u8| {
+        let (mut text, mut ends) = (Vec::new(), Vec::new());
+        let mut decoder = websocket::Decoder::new(alone);
+        for piece in pieces(stream, size) {
+            decoder.push(piece, &mut |part| match part {
+                websocket::Part::Data(bytes) => text.extend_from_slice(bytes),
+                other => ends.push((text.len(), format!("{other:?}"))),
+            });
+        }
+        // Of a message that cannot be inflated, the cut decides how much comes before the damage is noticed.
+        let damaged = ends.iter().any(|(_, end)| end.contains("whole: false"));
+        (!damaged).then_some((ends, decoder.is_dead()))
+    };
+    let (whole, split) = (run(u8::MAX), run(steer >> 2));
+    assert!(whole == split || whole.is_none() || split.is_none(), "{whole:?} {split:?}");
+}
+
+/// The gRPC messages, which are the same however they are cut, and the fields in them.
+pub fn grpc(data: &[u8]) {
+    let (steer, stream) = steered(data);
+    let run = |size: u8| {
+        let mut messages = Vec::new();
+        let mut decoder = grpc::Messages::new("gzip");
+        for piece in pieces(stream, size) {
+            decoder.push(piece, &mut |message| {
+                grpc::field(message, &[1, 2]);
+                messages.push(message.to_vec());
+            });
+        }
+        (messages, decoder.skipped(), decoder.at_boundary())
+    };
+    assert_eq!(run(u8::MAX), run(steer));
+}
+
+/// The QUIC Initial decoder.
+pub fn quic(data: &[u8]) {
+    answers_stay(data, quic::client_hello);
 }
 
 /// The content decoders. A body gives the same however it is cut.

@@ -11,7 +11,7 @@ use crate::decode::{content, sse};
 use crate::endpoint::{OperationMatch, Provider, RequestFacts};
 use crate::event::Task;
 use crate::flow::{Host, HostEvidence};
-use crate::usage::Meter;
+use crate::usage::{Grpc, Meter};
 
 /// What the catalogue says of providers that are paid by the month.
 const SUBSCRIPTION: &str = "subscription";
@@ -32,6 +32,8 @@ pub struct Call {
     /// The path or the response shows a stream.
     streams: bool,
     response: Option<Response>,
+    /// Its bodies are gRPC messages.
+    grpc: Option<Box<Grpc>>,
     /// The request asked for a WebSocket.
     websocket: bool,
     /// `Sec-WebSocket-Extensions` of the response.
@@ -138,6 +140,7 @@ impl Call {
             provider: provider.id().to_owned(),
             streams: operation.as_ref().is_some_and(|known| streams(known, target)),
             response: None,
+            grpc: Grpc::new(target, header("content-type"), header("grpc-encoding")).map(Box::new),
             websocket: header("upgrade").is_some_and(|name| name.eq_ignore_ascii_case("websocket")),
             extensions: String::new(),
             model_in_query: model_in_query(target),
@@ -172,9 +175,12 @@ impl Call {
 
     /// Bytes of the request body.
     pub fn request_body(&mut self, bytes: &[u8]) {
-        let Self { request, facts, request_damaged, .. } = self;
+        let Self { request, facts, request_damaged, grpc, .. } = self;
         if *request_damaged {
             return;
+        }
+        if let Some(grpc) = grpc {
+            return grpc.request(bytes);
         }
         // A body that cannot be decoded leaves the model unknown, which the record says by its absence.
         let _ = request.push(bytes, &mut |plain| facts.push(plain));
@@ -203,6 +209,9 @@ impl Call {
         self.done.status = Some(u32::from(status));
         self.done.first_ns = Some(at_ns);
         self.streams |= header("content-type").is_some_and(is_event_stream);
+        if let Some(grpc) = &mut self.grpc {
+            grpc.response_head(header("grpc-encoding"));
+        }
         self.response = Some(Response {
             events: meter.takes_events().then(sse::Decoder::new),
             meter,
@@ -215,12 +224,18 @@ impl Call {
     pub fn response_body(&mut self, bytes: &[u8], time_ns: u64) {
         let Some(response) = &mut self.response else { return };
         self.last_ns = time_ns;
-        response.push(bytes);
+        match &mut self.grpc {
+            Some(grpc) => grpc.response(bytes),
+            None => response.push(bytes),
+        }
     }
 
     /// Part of the response body was not captured. As for requests, nothing after it is read: the text of
     /// an answer could be taken for its usage.
     pub fn response_gap(&mut self) {
+        if let Some(grpc) = &mut self.grpc {
+            grpc.gap();
+        }
         if let Some(response) = &mut self.response {
             response.damaged = true;
         }
@@ -250,7 +265,17 @@ impl Call {
         done.incomplete = incomplete.unwrap_or_default().to_owned();
         done.ended_ns = incomplete.is_none().then_some(ended_ns);
         let spends = self.operation.as_ref().is_none_or(|operation| operation.model_call);
-        if let Some(response) = self.response {
+        if let (Some(grpc), Some(_)) = (self.grpc, &self.response) {
+            let found = grpc.finish(incomplete.is_some());
+            if let Some(model) = found.model_requested {
+                done.model_requested = model;
+            }
+            done.model_served = found.model_served.unwrap_or_default();
+            if done.request_id.is_empty() {
+                done.request_id = text(found.response_id.as_deref());
+            }
+            done.tokens = spends.then_some(found.tokens);
+        } else if let Some(response) = self.response {
             let usage = response.finish(incomplete.is_some());
             if usage.ended && incomplete.is_some() {
                 done.incomplete.clear();

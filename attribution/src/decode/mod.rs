@@ -4,6 +4,7 @@ pub mod client_hello;
 pub mod content;
 pub mod dns;
 pub mod eventstream;
+pub mod grpc;
 pub(crate) mod host_name;
 pub mod http;
 pub mod http1;
@@ -12,6 +13,7 @@ pub mod json;
 pub mod quic;
 pub mod sse;
 pub mod websocket;
+mod wiped;
 
 /// What a decoder says of the bytes it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -139,10 +139,7 @@ impl Meter {
 
     /// The message is over; it counts only when it `counts`.
     pub fn message_end(&mut self, counts: bool) {
-        match counts {
-            true => self.end_document(),
-            false => self.document.reset(),
-        }
+        if counts { self.end_document() } else { self.document.reset() }
     }
 
     /// What the response said in all. `truncated`: the sensor did not see its end.
@@ -264,8 +261,7 @@ impl Meter {
 
 impl Format {
     fn of(content_type: &str) -> Self {
-        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match kind.as_str() {
+        match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "text/event-stream" => Self::Events,
             "application/vnd.amazon.eventstream" => Self::Messages,
             "application/x-ndjson"

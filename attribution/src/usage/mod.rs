@@ -4,6 +4,7 @@
 //! reasoning is part of output. What a response does not say stays absent.
 
 mod decimal;
+mod grpc;
 mod meter;
 mod plan;
 
@@ -11,5 +12,6 @@ mod plan;
 mod tests;
 
 pub(crate) use decimal::scaled;
+pub use grpc::Grpc;
 pub use meter::{MAX_TOKENS, Meter, Usage};
 pub use plan::Plan;

@@ -40,6 +40,7 @@ pub fn all() -> Vec<Client> {
                 "aiohttp-stream",
             ],
         ),
+        modes(Python, "ws_call.py", "openai", &["responses", "responses-deflate", "realtime-deflate"]),
         modes(Node, "openai_call.js", "openai", &["plain", "stream", "responses"]),
         modes(Node, "anthropic_call.js", "anthropic", &["plain", "stream"]),
         modes(

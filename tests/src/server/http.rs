@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,6 +20,7 @@ use super::{
     encode,
     truth::{Log, Truth},
     usage::Counts,
+    websocket,
 };
 
 /// Largest request body on the wire, bytes.
@@ -37,11 +41,12 @@ pub(super) struct Peer {
 
 /// Answers one request.
 pub(super) async fn exchange(
-    state: &State,
+    state: &Arc<State>,
     peer: &Peer,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Pieces>> {
     let received = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let upgrade = websocket::asked(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let text = |name: &str| text(&head.headers, name);
     let query = head.uri.query().unwrap_or("");
@@ -62,6 +67,10 @@ pub(super) async fn exchange(
         received_ns: u64::try_from(received.as_nanos())?,
         ..Truth::default()
     };
+    if let Some(upgrade) = upgrade {
+        truth.model = parameter(query, "model").map(str::to_owned);
+        return websocket::accept(Arc::clone(state), truth, &head.headers, upgrade);
+    }
     let body =
         Limited::new(body, MAX_BODY).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
     let body = encode::decode(&body, &text("content-encoding"))?;

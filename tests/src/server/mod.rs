@@ -11,6 +11,7 @@ mod serve;
 mod tls;
 mod truth;
 mod usage;
+mod websocket;
 
 pub use answer::COMPLETION;
 pub use process::Server;

@@ -3,11 +3,10 @@
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::decode::http::BrokenReason;
+use crate::decode::wiped::append;
 
 /// Longest head, in bytes, with its empty line.
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
-/// First allocation for a head that came in parts, in bytes; most heads fit.
-const FIRST_CAPACITY: usize = 4 * 1024;
 
 /// The part of a head that came before the present bytes. Wiped when it is dropped, cleared or moved to a
 /// larger allocation.
@@ -45,7 +44,7 @@ impl HeadBuffer {
         let now = bytes.get(..room).unwrap_or(bytes);
         let end = end_of_head(&self.kept, now);
         let used = end.unwrap_or(now.len());
-        self.append(now.get(..used).unwrap_or_default());
+        append(&mut self.kept, now.get(..used).unwrap_or_default());
         if end.is_some() {
             let mut head = std::mem::take(&mut self.kept);
             unfold(&mut head);
@@ -55,18 +54,6 @@ impl HeadBuffer {
             return Err(BrokenReason::HeadTooLarge);
         }
         Ok(None)
-    }
-
-    fn append(&mut self, bytes: &[u8]) {
-        let needed = self.kept.len() + bytes.len();
-        if needed > self.kept.capacity() {
-            // Vec would leave the old bytes behind when it grows.
-            let mut larger =
-                Zeroizing::new(Vec::with_capacity(needed.next_power_of_two().max(FIRST_CAPACITY)));
-            larger.extend_from_slice(&self.kept);
-            self.kept = larger;
-        }
-        self.kept.extend_from_slice(bytes);
     }
 }
 

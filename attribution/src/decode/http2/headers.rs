@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::frames::{Header, flag, kind};
 use crate::decode::http::BrokenReason;
+use crate::decode::wiped::append;
 
 /// Longest header block, in bytes as sent.
 pub(super) const BLOCK_LIMIT: usize = 32 * 1024;
@@ -112,17 +113,10 @@ impl HeaderBlocks {
     }
 
     fn append(&mut self, fragment: &[u8]) -> Result<(), BrokenReason> {
-        let needed = self.block.len() + fragment.len();
-        if needed > BLOCK_LIMIT {
+        if self.block.len() + fragment.len() > BLOCK_LIMIT {
             return Err(BrokenReason::HeadTooLarge);
         }
-        if needed > self.block.capacity() {
-            // Vec would leave the old bytes behind when it grows.
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
-            larger.extend_from_slice(&self.block);
-            self.block = larger;
-        }
-        self.block.extend_from_slice(fragment);
+        append(&mut self.block, fragment);
         Ok(())
     }
 
@@ -145,12 +139,9 @@ impl HeaderBlocks {
 
 impl Fields {
     fn push(&mut self, name: &[u8], value: &[u8]) {
-        if self.text.capacity() == 0 {
-            self.text = Zeroizing::new(Vec::with_capacity(LIST_LIMIT));
-        }
         let start = self.text.len();
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
+        append(&mut self.text, name);
+        append(&mut self.text, value);
         self.at.push([start, start + name.len(), self.text.len()]);
     }
 

@@ -103,7 +103,8 @@ fn the_keys_of_the_standards_are_made() {
 
 #[test]
 fn the_packet_of_the_standard_is_made_and_read() {
-    let packet = sealed(Version::One, &ID, 2, &crypto(0, &hex(HELLO)), 1200);
+    let frames = [&[6, 0, 0x40, 0xf1], &hex(HELLO)[..]].concat();
+    let packet = sealed(Version::One, &ID, 2, &frames, 1200);
     assert!(packet.starts_with(&hex(PROTECTED)), "as in RFC 9001 appendix A.2");
     let Outcome::Match(hello) = client_hello(&packet) else { panic!("no hello") };
     assert_eq!(
@@ -148,7 +149,7 @@ fn other_packets_are_passed_over_and_other_protocols_are_not_read() {
     unknown[4] = 9;
     let mut long_id = hello;
     long_id[5] = 21;
-    let far = sealed(Version::One, &ID, 0, &crypto(0x3fff, b"x"), 1200);
+    let far = sealed(Version::One, &ID, 0, &crypto(0x3fff, b"xy"), 1200);
     for bytes in [damaged, unknown, long_id, far, b"GET / HTTP/1.1\r\n".to_vec(), vec![0x16, 3, 1]] {
         assert_eq!(client_hello(&bytes), Outcome::NoMatch);
     }

@@ -324,10 +324,10 @@ fn an_upgrade_ends_the_call_and_what_follows_is_not_read() {
     let (mut script, client) = agent();
     let head = format!(
         "GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {KEY}\r\n\
-         Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+         Connection: Upgrade\r\nUpgrade: other/1\r\n\r\n"
     );
     script.write(&client, head);
-    script.read(&client, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
+    script.read(&client, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other/1\r\n\r\n");
     script.write(&client, request(OTHER_KEY, "m")).read(&client, answer((1, 1)));
     let call = script.close(&client).run().one_call();
     assert!(call.incomplete_reason.contains("another protocol"), "{}", call.incomplete_reason);

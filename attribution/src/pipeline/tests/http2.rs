@@ -115,10 +115,16 @@ fn a_loss_between_frames_ends_the_reading_with_its_reason() {
 #[test]
 fn a_connection_that_was_open_before_tells_its_new_keys_and_never_an_old_one() {
     let (mut script, client) = agent();
-    let (mut ours, mut theirs) = (Peer::new(), Peer::new());
-    ours.request(1, KEY, "m");
+    let mut theirs = Peer::new();
     theirs.answer(1, (1, 2));
-    script.write(&client, ours.request(3, KEY, "old")).read(&client, theirs.answer(3, (3, 4)));
+    // POST, https, path and authority as literals; the key as the newest entry of a table filled before.
+    let literal = |name: u8, value: &str| [&[name, value.len() as u8], value.as_bytes()].concat();
+    let head = |key: &[u8]| {
+        let block = [&[0x83, 0x87], &literal(4, "/v1/chat/completions")[..], &literal(1, HOST), key].concat();
+        frame(1, 4, 3, &block)
+    };
+    let body = frame(0, 1, 3, br#"{"model":"old"}"#);
+    script.write(&client, [head(&[0xbe]), body].concat()).read(&client, theirs.answer(3, (3, 4)));
     let told = script.close(&client).run();
     let call = told.one_call();
     assert_eq!((call.model_requested.as_str(), call.tokens.unwrap().input), ("old", Some(3)));
