@@ -14,5 +14,6 @@ pub mod filter;
 pub mod flow;
 pub mod identity;
 pub mod pipeline;
+pub mod recording;
 pub mod replay;
 pub mod usage;

@@ -18,6 +18,7 @@ mod limits;
 mod plaintext;
 mod recent;
 mod record;
+mod recorded;
 
 use connections::{Connections, Name};
 use recent::Recent;
@@ -74,6 +75,8 @@ pub struct Attribution {
     shared: SharedCredential,
     counts: Counts,
     out: Vec<Output>,
+    /// What plaintext told, when somebody records it.
+    decoded: Option<Vec<Event>>,
 }
 
 impl Attribution {
@@ -96,6 +99,7 @@ impl Attribution {
             shared: SharedCredential::default(),
             counts: Counts::default(),
             out: Vec::new(),
+            decoded: None,
         }
     }
 
@@ -150,6 +154,10 @@ impl Attribution {
                 self.plaintext(connection, by_random, cookie, piece);
             }
             Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
+            Event::Decoded { time_ns, what } => {
+                self.at(time_ns);
+                self.replay(what);
+            }
             Event::Tick { time_ns } => self.tick(time_ns),
         }
     }
@@ -243,6 +251,7 @@ impl Attribution {
     }
 
     fn call_record(&mut self, name: Name, cookie: u64, unbound_reason: &str, call: Finished) {
+        self.tell_call(name, cookie, unbound_reason, &call);
         let process = call.task.process;
         let started = self.wall(call.started_ns);
         let cleartext = matches!(name, Name::Cleartext(_));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use proto::v1::{Cost, Credential, Tokens};
+use serde::{Deserialize, Serialize};
 
 use super::Toolkit;
 use crate::credential::Found;
@@ -42,7 +43,7 @@ struct Response {
 }
 
 /// What is known of a call when it is over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// Who made it.
     pub task: Task,

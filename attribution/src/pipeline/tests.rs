@@ -5,4 +5,5 @@ mod hosts;
 mod limits;
 mod owners;
 mod properties;
+mod recording;
 mod script;
