@@ -7,10 +7,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 
+use data_encoding::BASE64;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::Zeroizing;
 
+use crate::recording::Decoded;
+
 /// A process generation. The pair names one process until reboot; a pid alone never does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct ProcessKey {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -19,7 +23,7 @@ pub struct ProcessKey {
 }
 
 /// Who did something, as the kernel saw it at that moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Task {
     /// The process.
     pub process: ProcessKey,
@@ -32,7 +36,7 @@ pub struct Task {
 }
 
 /// A file by device and inode; a path never identifies one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct FileId {
     /// Device, kernel encoding.
     pub device: u64,
@@ -41,7 +45,7 @@ pub struct FileId {
 }
 
 /// Transport protocol of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -50,7 +54,7 @@ pub enum Protocol {
 }
 
 /// A flow, named by its socket cookie.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowInfo {
     /// Socket cookie.
     pub cookie: u64,
@@ -67,7 +71,7 @@ pub struct FlowInfo {
 }
 
 /// What the first bytes of a payload look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
     /// A TLS handshake record.
     Tls,
@@ -80,7 +84,7 @@ pub enum Shape {
 }
 
 /// Direction of plaintext.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// Written by the process.
     Write,
@@ -116,8 +120,22 @@ impl fmt::Debug for Plaintext {
     }
 }
 
+/// As text of base64. Only what [`crate::recording::recordable`] lets through is ever written.
+impl Serialize for Plaintext {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Plaintext {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        BASE64.decode(text.as_bytes()).map(|bytes| Self(Zeroizing::new(bytes))).map_err(D::Error::custom)
+    }
+}
+
 /// A process as found in /proc or in an exec event.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProcessImage {
     /// Path of the executable.
     pub exe: String,
@@ -130,7 +148,8 @@ pub struct ProcessImage {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, nanoseconds.
     Clock {
@@ -265,6 +284,13 @@ pub enum Event {
         name: String,
         /// Why its plaintext is not read; empty when it is.
         reason: String,
+    },
+    /// What was read out of plaintext, in its place: recordings hold no plaintext.
+    Decoded {
+        /// When.
+        time_ns: u64,
+        /// What it told.
+        what: Decoded,
     },
     /// Time passed.
     Tick {

@@ -16,6 +16,7 @@ pub mod flow;
 pub mod identity;
 pub mod pipeline;
 pub mod policy;
+pub mod recording;
 pub mod replay;
 pub mod report;
 pub mod session;

@@ -20,6 +20,7 @@ mod limits;
 mod plaintext;
 mod recent;
 mod record;
+mod recorded;
 mod sessions;
 
 use connections::{Connections, Name};
@@ -78,6 +79,8 @@ pub struct Attribution {
     detector: Detector,
     counts: Counts,
     out: Vec<Output>,
+    /// What plaintext told, when somebody records it.
+    decoded: Option<Vec<Event>>,
 }
 
 impl Attribution {
@@ -101,6 +104,7 @@ impl Attribution {
             detector: Detector::new(Arc::default()),
             counts: Counts::default(),
             out: Vec::new(),
+            decoded: None,
         }
     }
 
@@ -160,6 +164,10 @@ impl Attribution {
                 self.plaintext(connection, by_random, cookie, piece);
             }
             Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
+            Event::Decoded { time_ns, what } => {
+                self.at(time_ns);
+                self.replay(what);
+            }
             Event::Tick { time_ns } => self.tick(time_ns),
         }
     }
@@ -273,6 +281,7 @@ impl Attribution {
     }
 
     fn call_record(&mut self, name: Name, cookie: u64, unbound_reason: &str, call: Finished) {
+        self.tell_call(name, cookie, unbound_reason, &call);
         let process = call.task.process;
         let started = self.wall(call.started_ns);
         let cleartext = matches!(name, Name::Cleartext(_));

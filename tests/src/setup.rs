@@ -36,20 +36,9 @@ pub fn python() -> PathBuf {
 
 /// Installs the pinned Python and Node clients unless they are there already.
 pub fn clients() -> Result<()> {
-    let from = paths::repository().join("tests/clients");
-    let to = folder();
-    std::fs::create_dir_all(&to)?;
-    // Tests run side by side; the first installs, the others wait.
-    let lock = std::fs::File::create(to.join("lock"))?;
-    lock.lock()?;
-    step(&to.join("python.stamp"), &[from.join("requirements.txt")], "Python clients", || {
-        let venv = to.join("venv");
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        run(pip
-            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
-            .arg(from.join("requirements.txt")))
-    })?;
+    python_clients()?;
+    let (from, to) = (paths::repository().join("tests/clients"), folder());
+    let _lock = lock(&to)?;
     let files = [from.join("package.json"), from.join("package-lock.json")];
     step(&to.join("node.stamp"), &files, "Node clients", || {
         for file in &files {
@@ -57,6 +46,28 @@ pub fn clients() -> Result<()> {
         }
         run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&to))
     })
+}
+
+/// Installs the pinned Python packages unless they are there already.
+pub fn python_clients() -> Result<()> {
+    let (from, to) = (paths::repository().join("tests/clients"), folder());
+    let _lock = lock(&to)?;
+    step(&to.join("python.stamp"), &[from.join("requirements.txt")], "Python clients", || {
+        let venv = to.join("venv");
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        run(pip
+            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
+            .arg(from.join("requirements.txt")))
+    })
+}
+
+/// Tests run side by side; the first installs, the others wait.
+fn lock(folder: &Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(folder)?;
+    let lock = std::fs::File::create(folder.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 /// Runs `work` unless `stamp` holds the hash of `files`.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use proto::v1::{Credential, Tokens};
+use serde::{Deserialize, Serialize};
 
 use super::Toolkit;
 use super::websocket::Session;
@@ -52,7 +53,7 @@ struct Response {
 }
 
 /// What is known of a call when it is over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// Who made it.
     pub task: Task,
@@ -93,7 +94,7 @@ pub struct Finished {
 }
 
 /// What is known of the money for a call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Billing {
     /// Money that the provider itself reported, nano-dollars.
     pub reported: Option<u64>,

@@ -73,6 +73,15 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// Whether `text` has the form of a fingerprint.
+pub(super) fn is_fingerprint(text: &str) -> bool {
+    let digits = |part: &str, count| {
+        part.len() == count && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+    };
+    let parts = text.strip_prefix("kw1-").and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(id, hash)| digits(id, 8) && digits(hash, 26))
+}
+
 /// HMAC-SHA-256 (RFC 2104) of the parts, each with its length before it.
 fn mac(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     // A key of any size is fine for HMAC.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroize;
 
-use super::fingerprint::FleetKey;
+use super::fingerprint::{FleetKey, is_fingerprint};
 use super::secret::Secret;
 use super::shape::Shapes;
 use crate::endpoint::Catalogue;
@@ -122,7 +122,10 @@ impl Redactor {
             out.push_str(text.get(at..span.start).unwrap_or_default());
             let value = text.get(span.clone()).unwrap_or_default();
             let key = value.len() >= MIN_FINGERPRINT && value.bytes().all(|byte| byte.is_ascii_graphic());
-            if key {
+            // What was recorded once is redacted again when it is replayed.
+            if is_fingerprint(value) {
+                out.push_str(value);
+            } else if key {
                 out.push_str(self.key.fingerprint(&Secret::copy(value)).as_str());
             } else {
                 out.push_str(REDACTED);

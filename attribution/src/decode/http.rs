@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(in crate::decode) mod seen;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Number of an exchange (one request and its response; in HTTP/2 a stream) on its connection, from 0.
@@ -18,7 +19,8 @@ pub enum Side {
 }
 
 /// Why a direction, or an exchange, can no longer be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BrokenReason {
     /// The bytes are not the start of an HTTP/1.x message.
     #[error("bytes are not the start of an http/1 message")]

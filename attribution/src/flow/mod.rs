@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 pub use names::Names;
+use serde::{Deserialize, Serialize};
 
 use crate::decode::client_hello::{ClientHello, client_hello};
 use crate::decode::http::BrokenReason;
@@ -18,7 +19,8 @@ pub const MAX_FLOWS: usize = 16_384;
 const MAX_PAYLOAD: usize = 16 << 10;
 
 /// How a host name is known, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostEvidence {
     /// Server name of the ClientHello (RFC 6066 3).
     Sni,
@@ -43,7 +45,7 @@ impl HostEvidence {
 }
 
 /// A host name with its evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// The name.
     pub name: String,

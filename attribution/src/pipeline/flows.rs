@@ -219,6 +219,7 @@ impl Attribution {
             self.close_connection(Name::Random(connection));
             self.out.push(Output::Ended(connection));
         }
+        self.tell_gone(info.cookie);
         if let Some(mut flow) = self.flows.remove(info.cookie) {
             if flow.info.local.is_none() {
                 flow.info.local = info.local;
@@ -229,6 +230,7 @@ impl Attribution {
 
     /// The record of a flow that is over, if it goes to a model endpoint.
     pub(super) fn flow_record(&mut self, flow: Flow, bytes: Option<(u64, u64)>) {
+        self.tell_flow(&flow);
         if flow.verdict != Verdict::Model {
             return;
         }

@@ -6,6 +6,7 @@ mod http2;
 mod limits;
 mod owners;
 mod properties;
+mod recording;
 mod script;
 mod sessions;
 mod websocket;

@@ -365,3 +365,6 @@ fn prune(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,56 +1,78 @@
-//! Lines of files, of folders of files, and of standard input.
+//! Lines of the log, of files, of folders of files, and of standard input.
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
+use flow_log::{Lines, Range, ReadError, Reader, read_file, read_stream};
 
-/// First bytes of a zstd frame (RFC 8878 3.1.1).
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// The last three bytes of a skippable frame's magic number; its first is 0x50 to 0x5f (RFC 8878 3.1.2).
-const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 /// Ends of the names of files that are read in a folder.
 const NAMES: [&str; 3] = [".jsonl", ".jsonl.zst", ".json"];
-/// Longest line, bytes; a longer one is an error and passed over.
-const MAX_LINE: u64 = 16 << 20;
+/// The end of the name of a segment of the log, after its number.
+const SEGMENT: &str = ".jsonl.zst";
 
-/// A line and where it stands.
+/// A line and the file that it is from.
 pub(super) struct Line {
-    pub(super) bytes: Vec<u8>,
-    name: String,
-    number: u64,
+    pub(super) line: flow_log::Line,
+    name: PathBuf,
 }
 
 impl Line {
     /// Where it stands.
     pub(super) fn place(&self) -> String {
-        format!("{}, line {}", self.name, self.number)
+        format!("{}, line {}", self.name.display(), self.line.position.records)
     }
 }
 
-/// The lines of `path`: a file, a folder, or `-` for standard input.
-pub(super) fn open(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + use<>> {
-    let files = match path.is_dir() {
-        true => files(path)?,
-        false => VecDeque::from([path.to_owned()]),
+type Item = Result<flow_log::Line, ReadError>;
+
+/// The lines of `path` in `range`: a log, a file, a folder of files, or `-` for standard input. Frames of a log
+/// whose times are out of range are not even read.
+pub(super) fn open(
+    path: &Path,
+    range: Range,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + use<>> {
+    let mut files = VecDeque::new();
+    let first: Lines = if path.as_os_str() == "-" {
+        read_stream(Path::new("standard input"), io::stdin(), range)?
+    } else if path.is_dir() {
+        files = files_in(path)?;
+        match files.iter().any(|file| is_segment(file)) {
+            true => {
+                files.clear();
+                Reader::open(path)?.lines(range)?
+            }
+            false => read_file(&files.pop_front().unwrap_or_default(), range)?,
+        }
+    } else {
+        read_file(path, range)?
     };
-    let mut lines = Lines { files, open: None, buffer: Vec::new() };
-    // A file that cannot be opened is told at once.
-    lines.next_file()?;
-    Ok(lines)
+    let mut rest = files.into_iter();
+    let mut current: Option<(PathBuf, Box<dyn Iterator<Item = Item>>)> =
+        Some((path.to_owned(), Box::new(first)));
+    Ok(std::iter::from_fn(move || {
+        loop {
+            let (name, lines) = current.as_mut()?;
+            if let Some(line) = lines.next() {
+                let name = name.clone();
+                return Some(line.map(|line| Line { line, name }).map_err(anyhow::Error::from));
+            }
+            let next = rest.next()?;
+            match read_file(&next, range) {
+                Ok(lines) => current = Some((next, Box::new(lines))),
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+    }))
 }
 
-fn files(folder: &Path) -> anyhow::Result<VecDeque<PathBuf>> {
+fn files_in(folder: &Path) -> anyhow::Result<VecDeque<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| {
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        NAMES.iter().any(|end| name.ends_with(end))
-    });
+    files.retain(|file| NAMES.iter().any(|end| name(file).ends_with(end)));
     if files.is_empty() {
         bail!("no {} files in {}", NAMES.join(", "), folder.display());
     }
@@ -58,77 +80,11 @@ fn files(folder: &Path) -> anyhow::Result<VecDeque<PathBuf>> {
     Ok(files.into())
 }
 
-struct Lines {
-    files: VecDeque<PathBuf>,
-    open: Option<(String, u64, Box<dyn BufRead>)>,
-    buffer: Vec<u8>,
+fn name(file: &Path) -> &str {
+    file.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-impl Lines {
-    fn next_file(&mut self) -> anyhow::Result<bool> {
-        let Some(path) = self.files.pop_front() else { return Ok(false) };
-        let name = path.display().to_string();
-        let input: Box<dyn Read> = match name.as_str() {
-            "-" => Box::new(io::stdin().lock()),
-            _ => Box::new(File::open(&path).with_context(|| format!("cannot open {name}"))?),
-        };
-        let mut input = BufReader::new(input);
-        let first = input.fill_buf().with_context(|| format!("cannot read {name}"))?;
-        let lines: Box<dyn BufRead> = match is_zstd(first) {
-            true => Box::new(BufReader::new(zstd::Decoder::with_buffer(input)?)),
-            false => Box::new(input),
-        };
-        self.open = Some((name, 0, lines));
-        Ok(true)
-    }
-
-    fn line(&mut self) -> anyhow::Result<Option<Line>> {
-        loop {
-            let Some((name, number, input)) = &mut self.open else {
-                if !self.next_file()? {
-                    return Ok(None);
-                }
-                continue;
-            };
-            self.buffer.clear();
-            *number += 1;
-            let place = || format!("{name}, line {number}");
-            let taken = match input.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.buffer) {
-                Ok(taken) => taken,
-                Err(error) => {
-                    // What follows a damaged place of a file cannot be found.
-                    let error = anyhow::Error::from(error).context(place());
-                    self.open = None;
-                    return Err(error);
-                }
-            };
-            if taken == 0 {
-                self.open = None;
-                continue;
-            }
-            if self.buffer.last() != Some(&b'\n') && self.buffer.len() as u64 >= MAX_LINE {
-                let error = anyhow::anyhow!("{}: longer than {MAX_LINE} bytes", place());
-                input.skip_until(b'\n')?;
-                return Err(error);
-            }
-            let bytes = self.buffer.trim_ascii().to_vec();
-            if !bytes.is_empty() {
-                return Ok(Some(Line { bytes, name: name.clone(), number: *number }));
-            }
-        }
-    }
-}
-
-fn is_zstd(first: &[u8]) -> bool {
-    let skippable =
-        first.get(1..4) == Some(&SKIPPABLE_MAGIC) && first.first().is_some_and(|byte| byte >> 4 == 5);
-    first.starts_with(&ZSTD_MAGIC) || skippable
-}
-
-impl Iterator for Lines {
-    type Item = anyhow::Result<Line>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.line().transpose()
-    }
+fn is_segment(file: &Path) -> bool {
+    let number = name(file).strip_suffix(SEGMENT);
+    number.is_some_and(|number| number.len() >= 8 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }

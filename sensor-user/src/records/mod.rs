@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use attribution::filter::Filter;
 use clap::Args;
+use flow_log::Range;
 use proto::v1::Record;
 
 use crate::cli::STATE_DIR;
@@ -38,9 +39,11 @@ impl RecordArgs {
     /// The records that `filter` lets through, oldest first. What cannot match is not even parsed.
     pub fn matching(&self, filter: &Filter) -> anyhow::Result<Records> {
         let log = self.state_dir.join(LOG);
+        let some = |time: u64| (time != 0).then_some(time);
+        let range = Range { since: some(filter.since), until: some(filter.until) };
         let lines = match &self.input_file {
-            Some(path) => lines::open(path)?,
-            None => lines::open(&log).with_context(|| {
+            Some(path) => lines::open(path, range)?,
+            None => lines::open(&log, range).with_context(|| {
                 format!(
                     "no records at {}: start `keywitness run`, or name a file with --input-file",
                     log.display()
@@ -53,10 +56,10 @@ impl RecordArgs {
                 Ok(line) => line,
                 Err(error) => return Some(Err(error)),
             };
-            if !prefilter.may_match(&line.bytes) {
+            if !prefilter.may_match(line.line.bytes()) {
                 return None;
             }
-            match serde_json::from_slice(&line.bytes) {
+            match line.line.record() {
                 Ok(record) => filter.matches(&record).then_some(Ok(record)),
                 Err(error) => Some(Err(anyhow::Error::from(error).context(line.place()))),
             }

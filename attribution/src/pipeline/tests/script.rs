@@ -49,6 +49,10 @@ pub(super) fn fingerprint(key: &str) -> String {
     FleetKey::new(&mut [7; 32]).fingerprint(&Secret::new(key.as_bytes().to_vec())).to_string()
 }
 
+pub(super) fn kit() -> Toolkit {
+    KIT.clone()
+}
+
 pub(super) fn attribution() -> Attribution {
     Attribution::new(KIT.clone(), SensorInfo { host: "node".into(), boot_id: "boot".into() })
 }
