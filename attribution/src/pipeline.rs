@@ -199,9 +199,14 @@ impl Attribution {
         self.detector.set_policy(policy);
     }
 
-    /// Takes a record of an earlier run, so that findings go on where they were.
+    /// Takes a record of an earlier run, so that nothing it led to is forgotten or told again.
     pub fn restore(&mut self, record: &Record) {
         self.detector.restore(record);
+    }
+
+    /// Numbers go on with this one, after an earlier run of the same boot.
+    pub fn resume(&mut self, next_seq: u64) {
+        self.seq = self.seq.max(next_seq.saturating_sub(1));
     }
 
     /// A `status` record of `status`, numbered like every other.

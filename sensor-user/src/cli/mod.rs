@@ -12,6 +12,7 @@ mod export;
 mod filter;
 mod fingerprint;
 mod keys;
+mod log;
 mod observe;
 mod replay;
 mod report;
@@ -175,6 +176,16 @@ Examples:
   keywitness coverage --input-file records.jsonl
   keywitness run -o json | keywitness coverage --input-file -")]
     Coverage(coverage::CoverageArgs),
+    /// Show what is in the log, or check that it is whole
+    #[command(after_help = "\
+Examples:
+  sudo keywitness log info                   segments, records, times, sizes, gaps
+  sudo keywitness log verify                 every checksum, every hash, every link
+  keywitness log verify --dir /mnt/copy      a copy from another host
+  zstdcat /var/lib/keywitness/log/*.jsonl.zst | jq .kind
+
+Exit codes of verify: 0 whole, 1 broken (the first break is named).")]
+    Log(log::LogArgs),
 }
 
 /// Arguments of `run`.
@@ -194,6 +205,12 @@ struct RunArgs {
     /// Seconds between two status records [default: 10, or as configured]
     #[arg(long, value_name = "SECONDS")]
     status_interval: Option<StatusInterval>,
+    /// Keep no records on disk
+    #[arg(long, conflicts_with = "log_dir")]
+    no_log: bool,
+    /// Folder of the flow log [default: `log` in the state folder, or as configured]
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
 }
 
 /// Where the sensor keeps what outlives it.
@@ -211,6 +228,10 @@ impl RunArgs {
         config.output.status_interval_s = self.status_interval.unwrap_or(config.output.status_interval_s);
         config.kernel.ring_bytes = self.ring_bytes.unwrap_or(config.kernel.ring_bytes);
         config.kernel.log |= self.kernel_log;
+        config.log.enabled &= !self.no_log;
+        if let Some(dir) = &self.log_dir {
+            config.log.dir = Some(dir.clone());
+        }
     }
 }
 
@@ -253,6 +274,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cost(args) => cost::run(&args, term),
         Command::Sessions(args) => sessions::run(&args, term),
         Command::Coverage(args) => coverage::run(&args, term),
+        Command::Log(args) => log::run(&args, &Config::load(file.as_deref())?),
     }
 }
 

@@ -24,7 +24,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 pub use error::ConfigError;
 pub use export::Export;
-pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval};
+pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval, Within};
 
 /// Where the file is looked for unless one is named.
 pub const DEFAULT_PATH: &str = "/etc/keywitness/config.toml";
@@ -50,6 +50,8 @@ pub struct Config {
     pub export: BTreeMap<String, Export>,
     /// Prices.
     pub cost: Cost,
+    /// The durable log.
+    pub log: Log,
     additions: Additions,
 }
 
@@ -72,6 +74,7 @@ struct FileForm {
     credentials: Credentials,
     export: BTreeMap<String, Export>,
     cost: Cost,
+    log: Log,
     /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
     _provider: IgnoredAny,
@@ -142,6 +145,46 @@ pub struct Cost {
     pub prices: Option<PathBuf>,
 }
 
+/// Section `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Whether records are kept.
+    pub enabled: bool,
+    /// Folder of the log instead of `log` in the state folder.
+    pub dir: Option<PathBuf>,
+    /// Longest time a record waits to be made durable.
+    pub commit_ms: Within<1, 60_000>,
+    /// Records after which is committed at once.
+    pub commit_records: Within<1, 16_384>,
+    /// Size of a segment on disk.
+    pub segment_bytes: Within<65_536, 1_073_741_824>,
+    /// Age of a segment.
+    pub segment_age_s: Within<60, 31_536_000>,
+    /// Size of the whole log on disk.
+    pub retain_bytes: Within<1_048_576, 1_099_511_627_776>,
+    /// Age of the oldest records.
+    pub retain_age_s: Within<3600, 3_153_600_000>,
+    /// Whether the hashes are keyed with a key made from the fleet key.
+    pub hmac: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dir: None,
+            commit_ms: Within::built_in(100),
+            commit_records: Within::built_in(512),
+            segment_bytes: Within::built_in(16 * 1024 * 1024),
+            segment_age_s: Within::built_in(24 * 3600),
+            retain_bytes: Within::built_in(1024 * 1024 * 1024),
+            retain_age_s: Within::built_in(30 * 24 * 3600),
+            hmac: false,
+        }
+    }
+}
+
 impl Default for Tls {
     fn default() -> Self {
         let known = ["bun", "claude", "codex", "curl", "deno", "goose", "node", "opencode", "python3*"];
@@ -187,6 +230,7 @@ impl Config {
             credentials: form.credentials,
             export: form.export,
             cost: form.cost,
+            log: form.log,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
     }
