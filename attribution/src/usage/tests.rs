@@ -333,3 +333,26 @@ fn every_family_of_the_catalogue_compiles_alone() {
         assert!(Catalogue::with_additions(&text).is_ok(), "{id}");
     }
 }
+
+#[test]
+fn the_service_tier_and_long_cache_writes_are_told() {
+    let chat = |tier: &str| {
+        json(
+            "openai",
+            &format!(r#"{{"model":"m","usage":{{"prompt_tokens":1,"completion_tokens":1}}{tier}}}"#),
+        )
+    };
+    assert_eq!(chat(r#","service_tier":"priority""#).service_tier.as_deref(), Some("priority"));
+    assert_eq!(chat(r#","service_tier":"default""#).service_tier.as_deref(), Some("default"));
+    assert_eq!(chat("").service_tier, None);
+    let responses = r#"{"type":"response.completed","response":{"usage":{"input_tokens":1,"output_tokens":1},"service_tier":"flex"}}"#;
+    assert_eq!(events("openai", &[responses], false).service_tier.as_deref(), Some("flex"));
+    // What changes the price counts before what does not; the end of a stream does not repeat it.
+    let start = r#"{"type":"message_start","message":{"type":"message","usage":{"input_tokens":5,"output_tokens":1,
+        "cache_creation_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20},
+        "service_tier":"standard","speed":"fast"}}}"#;
+    let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#;
+    let usage = events("anthropic", &[start, end], false);
+    assert_eq!((usage.service_tier.as_deref(), usage.cache_write_1h), (Some("fast"), 20));
+    assert_eq!((usage.tokens.input, usage.tokens.cache_write), (Some(35), Some(30)));
+}
