@@ -8,9 +8,9 @@ use proto::v1::{self, Record, record::Body};
 use crate::call::{Finished, Piece, Toolkit};
 use crate::detect::Detector;
 use crate::endpoint::Catalogue;
-use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
+use crate::event::{CgroupKey, Event, FileId, Handle, ProcessKey, Protocol};
 use crate::flow::{FlowTable, Names};
-use crate::identity::{arguments, cgroup, process::ProcessTable};
+use crate::identity::{arguments, process::ProcessTable, workload::Workloads};
 use crate::policy::Policy;
 use crate::session::Sessions;
 
@@ -67,7 +67,7 @@ pub struct Attribution {
     now_ns: u64,
     seq: u64,
     processes: ProcessTable,
-    cgroups: Recent<u64, String>,
+    workloads: Workloads,
     names: Names,
     flows: FlowTable,
     connections: Connections,
@@ -93,7 +93,7 @@ impl Attribution {
             now_ns: 0,
             seq: 0,
             processes: ProcessTable::default(),
-            cgroups: Recent::new(limits::MAX_CGROUPS),
+            workloads: Workloads::default(),
             names: Names::default(),
             flows: FlowTable::default(),
             connections: Connections::default(),
@@ -126,6 +126,11 @@ impl Attribution {
                 let agent = self.kit.catalogue.agents().find(&image.exe, &image.args);
                 self.processes.exec(&task, parent, image);
                 self.runs(task.process, agent);
+                // Only a container runtime moves a process between fork and exec, and never out of a container.
+                let member = self.processes.get(task.process).and_then(|process| process.member);
+                if member.is_some_and(|member| !self.workloads.is_container(member)) {
+                    self.processes.set_member(task.process, None);
+                }
             }
             Event::Exit { time_ns, process } => self.exited(process, time_ns),
             Event::Running { pid, start_ns, tick_ns, parent, uid, mut image, cgroup } => {
@@ -135,7 +140,10 @@ impl Attribution {
                 self.processes.running(key, tick_ns, parent, uid, image, &cgroup);
                 self.processes.label(key, agent);
             }
-            Event::Cgroup { id, path } => self.cgroups.insert(id, path),
+            Event::Cgroup { id, path } => {
+                let now = self.wall(self.now_ns);
+                self.workloads.cgroup(CgroupKey { hierarchy: 0, id }, path, now);
+            }
             Event::Existing { flow } => {
                 if let Some(known) = self.flows.get_or_add(&flow) {
                     known.pre_existing = true;
@@ -169,6 +177,24 @@ impl Attribution {
                 self.replay(what);
             }
             Event::Tick { time_ns } => self.tick(time_ns),
+            Event::Member { process, cgroup, path } => {
+                let now = self.wall(self.now_ns);
+                self.workloads.cgroup(cgroup, path, now);
+                self.processes.set_member(process, Some(cgroup));
+            }
+            Event::CgroupGone { time_ns, cgroup } => {
+                self.at(time_ns);
+                self.workloads.gone(cgroup, self.now_ns, self.wall(self.now_ns));
+            }
+            Event::Identity(mut answer) => {
+                // People put anything into labels.
+                for (key, value) in answer.facts.iter_mut().flat_map(|facts| &mut facts.labels) {
+                    let clean = self.kit.redactor.redact_text(&format!("{key}={value}"));
+                    *value = clean.strip_prefix(&format!("{key}=")).map_or(clean.clone(), str::to_owned);
+                }
+                self.workloads.answer(*answer, self.now_ns);
+            }
+            Event::Source { source, state } => self.workloads.source(source, state),
         }
     }
 
@@ -221,6 +247,8 @@ impl Attribution {
         counts.flows = self.flows.len() as u64;
         counts.connections = self.connections.len() as u64;
         counts.names = self.names.len() as u64;
+        let (cgroups, subjects) = self.workloads.len();
+        (counts.cgroups, counts.identities) = (cgroups as u64, subjects as u64);
         counts.processes_evicted = self.processes.dropped.evicted;
         counts.flows_refused = self.flows.refused;
         counts.sessions = self.sessions.len() as u64;
@@ -245,6 +273,7 @@ impl Attribution {
         self.processes.expire(now);
         self.sweep_sessions();
         self.settle_quic(limits::QUIC_WAIT_NS);
+        self.workloads.expire(now);
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
         for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");
@@ -341,10 +370,6 @@ fn protocol(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     }
-}
-
-fn workload(host: &str, process: &v1::Process) -> v1::Workload {
-    cgroup::workload(host, &process.cgroup, process.uid, &process.exe)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{ProcessImage, ProcessKey, Task};
+use crate::event::{CgroupKey, ProcessImage, ProcessKey, Task};
 
 /// Processes kept, alive or recently ended; the oldest ended ones make room.
 pub const MAX_PROCESSES: usize = 65_536;
@@ -39,6 +39,8 @@ pub struct Process {
     pub root: Option<ProcessKey>,
     /// Processes of the table whose parent it is.
     children: u32,
+    /// Cgroup v1 that says whose it is, as far as read.
+    pub member: Option<CgroupKey>,
     ended_ns: Option<u64>,
     /// Resolution of the start time of a /proc entry that no kernel event has named yet.
     coarse_ns: Option<u64>,
@@ -80,6 +82,7 @@ impl Process {
             agent: None,
             root: None,
             children: 0,
+            member: None,
             ended_ns: None,
             coarse_ns: None,
         }
@@ -133,6 +136,7 @@ impl ProcessTable {
             process.cgroup.clone_from(&parent.cgroup);
             process.agent.clone_from(&parent.agent);
             process.root = parent.root;
+            process.member = parent.member;
         }
         self.insert(process);
     }
@@ -141,8 +145,10 @@ impl ProcessTable {
     pub fn exec(&mut self, task: &Task, parent: ProcessKey, image: ProcessImage) {
         self.name_exactly(task.process);
         let known = self.processes.get(&task.process);
-        let (known_parent, root) = (known.and_then(|known| known.parent), known.and_then(|known| known.root));
+        let (known_parent, root, member) =
+            known.map_or((None, None, None), |known| (known.parent, known.root, known.member));
         let mut process = Process::new(task.process);
+        process.member = member;
         // The first parent is the one that made it; a later one only adopted it.
         process.parent = Some(known_parent.unwrap_or(parent));
         process.root = root.or_else(|| self.processes.get(&parent)?.root);
@@ -150,6 +156,14 @@ impl ProcessTable {
         process.uid = Some(task.uid);
         process.cgroup_id = Some(task.cgroup_id);
         self.insert(process);
+    }
+
+    /// Where a process is in a cgroup v1 hierarchy.
+    pub fn set_member(&mut self, key: ProcessKey, member: Option<CgroupKey>) {
+        self.name_exactly(key);
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.member = member;
+        }
     }
 
     /// The process ended at `time_ns`.

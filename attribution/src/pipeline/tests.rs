@@ -10,3 +10,4 @@ mod recording;
 mod script;
 mod sessions;
 mod websocket;
+mod workloads;

@@ -42,6 +42,7 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
         known_executables: config.tls.known_executables.clone(),
         host: host(&config)?,
         boot_id,
+        identity: config.identity.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -8,13 +8,23 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
+    ("keywitness-peer-api", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
     ("keywitness-flow-log", &["keywitness-proto"]),
-    ("sensor-user", &["sensor-common", "keywitness-proto", "keywitness-attribution", "keywitness-flow-log"]),
+    (
+        "sensor-user",
+        &[
+            "sensor-common",
+            "keywitness-proto",
+            "keywitness-attribution",
+            "keywitness-flow-log",
+            "keywitness-peer-api",
+        ],
+    ),
     (
         "keywitness-tests",
         &[
@@ -22,6 +32,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "keywitness-proto",
             "keywitness-attribution",
             "keywitness-flow-log",
+            "keywitness-peer-api",
             "sensor-user",
         ],
     ),
