@@ -52,6 +52,14 @@ fn each_call_of_each_client_has_its_process_key_model_tokens_and_flow() -> Resul
 }
 
 #[test]
+fn calls_over_http2_and_websockets_are_attributed_like_others() -> Result<()> {
+    let newer = |client: &Client| {
+        client.mode.contains("h2") || ["http2_call.js", "ws_call.py"].contains(&client.script)
+    };
+    observe(&client::all().into_iter().filter(newer).collect::<Vec<_>>())?.require(0.0)
+}
+
+#[test]
 fn the_first_request_of_the_first_process_is_attributed_in_every_runtime() -> Result<()> {
     for runtime in [Runtime::Python, Runtime::Node, Runtime::Curl] {
         let first = client::all().into_iter().find(|client| client.runtime == runtime);

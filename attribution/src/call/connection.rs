@@ -321,15 +321,13 @@ impl Reading<'_> {
 
     /// A call became a session, or something that is not read.
     fn upgraded(&mut self, id: u64) {
-        let Some(at) = self.calls.iter().position(|call| call.id() == id) else {
-            return self.end(id, 0, Some(OTHER_PROTOCOL));
-        };
-        match self.calls.remove(at).upgraded(self.kit) {
-            Ok(session) => self.sessions.push(session),
-            Err(call) => {
-                self.calls.push(call);
-                self.end(id, 0, Some(OTHER_PROTOCOL));
+        let asked = |call: &Call| call.id() == id && call.asks_for_websocket();
+        match self.calls.iter().position(asked) {
+            Some(at) => {
+                let call = self.calls.remove(at);
+                self.sessions.push(call.into_session(self.kit));
             }
+            None => self.end(id, 0, Some(OTHER_PROTOCOL)),
         }
     }
 

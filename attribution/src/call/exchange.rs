@@ -242,17 +242,19 @@ impl Call {
         }
     }
 
-    /// The session that the call asked for, when it did and the server agreed; else the call itself.
-    pub(super) fn upgraded(mut self, kit: &Toolkit) -> Result<Session, Self> {
-        if !self.websocket {
-            return Err(self);
-        }
+    /// Whether it asked for a WebSocket.
+    pub(super) fn asks_for_websocket(&self) -> bool {
+        self.websocket
+    }
+
+    /// The WebSocket session that the server agreed to.
+    pub(super) fn into_session(mut self, kit: &Toolkit) -> Session {
         let provider = kit.catalogue.provider(&self.provider);
         let plan = provider.map_or_else(|| kit.catalogue.any_usage(), Provider::usage);
         let in_path = self.operation.as_ref().and_then(|operation| operation.model.clone());
         self.done.session_id = self.facts.facts(None).session_id.unwrap_or_default();
         let model = in_path.or(self.model_in_query).unwrap_or_default();
-        Ok(Session::new(self.id, self.done, plan, model, &self.extensions))
+        Session::new(self.id, self.done, plan, model, &self.extensions)
     }
 
     /// Ends the call; `incomplete` says why its response was not seen to the end.
