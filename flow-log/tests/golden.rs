@@ -1,6 +1,8 @@
 //! Files of older versions are read for ever. Nothing in `golden/` is ever edited: a new version of the format or
 //! of the schema adds a folder (`KEYWITNESS_BLESS=1` makes the segment from the lines beside it).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
 use std::path::{Path, PathBuf};
 
 use flow_log::{
@@ -26,7 +28,7 @@ fn bless(folder: &Path, lines: &[String]) {
         let record = Record::from_json(line.as_bytes()).unwrap();
         let seq = record.sensor.unwrap().seq;
         writer.push(format!("{line}\n").as_bytes(), seq, record.time, Now::default());
-        if seq % 2 == 0 {
+        if seq.is_multiple_of(2) {
             writer.commit(Now::default());
         }
     }

@@ -1,5 +1,7 @@
 //! A writer that is killed at any moment loses nothing that it said was durable, and tells what is missing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
