@@ -8,7 +8,7 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
@@ -25,6 +25,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "sensor-user",
         ],
     ),
+    ("bench-flow-log", &["keywitness-proto", "keywitness-flow-log"]),
     ("xtask", &[]),
 ];
 /// The crate that knows neither kernel nor network, and what it must not reach even through others.
