@@ -252,6 +252,11 @@ impl<S: Storage> Writer<S> {
         self.durable
     }
 
+    /// Whether nothing waits and nothing is being completed: no record is only in memory or in an active segment.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.active.is_none()
+    }
+
     /// Why nothing can be written, while that is so.
     pub fn failure(&self) -> Option<&'static str> {
         self.failure.map(|failure| failure.cause)

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::paths;
 
 /// Debian packages the end-to-end tests and benchmarks need.
-pub const PACKAGES: [&str; 14] = [
+pub const PACKAGES: [&str; 16] = [
     "bpftool",
     "busybox-static",
     "containerd",
@@ -19,6 +19,7 @@ pub const PACKAGES: [&str; 14] = [
     "docker.io",
     "gdb",
     "iproute2",
+    "jq",
     "nginx-light",
     "nodejs",
     "npm",
@@ -26,6 +27,7 @@ pub const PACKAGES: [&str; 14] = [
     "runc",
     "util-linux",
     "wrk",
+    "zstd",
 ];
 
 /// Where Python and Node clients are installed.

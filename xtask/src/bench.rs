@@ -2,6 +2,7 @@
 
 mod connect;
 mod idle;
+mod log;
 mod nginx;
 mod observer;
 mod procfs;
@@ -64,6 +65,8 @@ enum What {
     Connect,
     /// Memory and CPU of the sensor on a quiet machine
     Idle,
+    /// The flow log: appending, size and reading, beside SQLite, redb, fjall and yaque
+    Log,
     /// All of them
     All,
 }
@@ -91,10 +94,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let sensor = Variant { name: "keywitness".into(), command: Some(command) };
     let bench = Bench { args, sensor, interrupt: Interrupt::new()? };
     type Measurement = fn(&Bench<'_>, &mut Rows) -> Result<()>;
-    let all: [(What, &str, Measurement); 3] = [
+    let all: [(What, &str, Measurement); 4] = [
         (What::Tls, "tls", tls::measure),
         (What::Connect, "connect", connect::measure),
         (What::Idle, "idle", idle::measure),
+        (What::Log, "log", log::measure),
     ];
     for (what, name, measure) in all {
         if args.what == what || args.what == What::All {

@@ -22,7 +22,7 @@ const BENCH_TOOLS: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 /// Programs of the end-to-end tests, each with its package.
-const TEST_TOOLS: [(&str, &str); 15] = [
+const TEST_TOOLS: [(&str, &str); 17] = [
     ("nginx", "nginx-light"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),
@@ -38,6 +38,8 @@ const TEST_TOOLS: [(&str, &str); 15] = [
     ("containerd", "containerd"),
     ("dockerd", "docker.io"),
     ("runc", "runc"),
+    ("zstdcat", "zstd"),
+    ("jq", "jq"),
 ];
 
 /// What to set up.

@@ -36,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "sensor-user",
         ],
     ),
+    ("bench-flow-log", &["keywitness-proto", "keywitness-flow-log"]),
     ("xtask", &[]),
 ];
 /// The crate that knows neither kernel nor network, and what it must not reach even through others.
