@@ -173,6 +173,8 @@ impl Attribution {
         for flow in self.flows.drain() {
             self.flow_record(flow, None);
         }
+        let findings = self.detector.settle();
+        self.found(findings);
     }
 
     /// What the detector holds calls against from now on.

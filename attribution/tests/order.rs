@@ -11,7 +11,8 @@ use attribution::{
 };
 use proptest::prelude::*;
 use proto::v1::{
-    Ancestor, Cost, Credential, Endpoint, Finding, ModelCall, Process, Record, Sensor, Tokens, Workload, record::Body,
+    Ancestor, Cost, Credential, Endpoint, Finding, ModelCall, Process, Record, Sensor, Tokens, Workload,
+    record::Body,
 };
 
 const START: u64 = 20_522 * 86_400_000_000_000;
@@ -94,8 +95,11 @@ fn record(seq: u64, (time, place, run, key, model): (u64, u8, u32, u8, u8), toke
 fn records() -> impl Strategy<Value = (Vec<Record>, Vec<Record>)> {
     let one = ((0..LATENESS_NS, 0..8u8, 0..6u32, 0..3u8, 0..4u8), 0..40u64);
     prop::collection::vec(one, 1..120).prop_flat_map(|all| {
-        let records: Vec<Record> =
-            all.into_iter().enumerate().map(|(seq, (what, tokens))| record(seq as u64, what, tokens)).collect();
+        let records: Vec<Record> = all
+            .into_iter()
+            .enumerate()
+            .map(|(seq, (what, tokens))| record(seq as u64, what, tokens))
+            .collect();
         (Just(records.clone()), Just(records).prop_shuffle())
     })
 }

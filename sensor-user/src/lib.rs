@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod fleet_key;
 pub mod identity;
+pub mod policy;
 pub mod records;
 pub mod sensor;
 pub mod sink;

@@ -2,12 +2,13 @@
 
 mod status;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use attribution::{
     call::Toolkit,
     event::{Event, ProcessKey},
     pipeline::{Attribution, Output, SensorInfo},
+    policy::Policy as Entitlements,
 };
 use nix::time::{ClockId, clock_gettime};
 use sensor_common::{kind, tls::verdict};
@@ -18,6 +19,7 @@ use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
     config::KnownExecutable,
     identity::{cgroup::Cgroups, executable::Executables, running, sockets},
+    policy::Watch,
     sink::Sink,
     source,
     tls::policy::Policy,
@@ -74,6 +76,7 @@ pub struct Sensor {
     tables: Tables,
     reader: Reader,
     policy: Option<Policy>,
+    rules: Option<Watch>,
     attribution: Attribution,
     executables: Executables,
     cgroups: Cgroups,
@@ -118,6 +121,7 @@ impl Sensor {
             tables,
             reader,
             policy,
+            rules: None,
             options,
         };
         sensor.tell_clock();
@@ -129,6 +133,12 @@ impl Sensor {
             policy.start(&mut sensor.loaded.ebpf, boot_ns());
         }
         Ok(sensor)
+    }
+
+    /// Holds calls against a policy, and against what its file says later.
+    pub fn set_policy(&mut self, policy: Arc<Entitlements>, watch: Watch) {
+        self.attribution.set_policy(policy);
+        self.rules = Some(watch);
     }
 
     /// Runs until `stop` resolves, then detaches everything and writes the last records.
@@ -188,6 +198,11 @@ impl Sensor {
         self.loaded.flush_log();
         if let Some(policy) = &mut self.policy {
             policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
+        }
+        if let Some(policy) =
+            self.rules.as_mut().and_then(|rules| rules.changed(Duration::from_nanos(now_ns)))
+        {
+            self.attribution.set_policy(policy);
         }
         self.drain(sink)?;
         self.attribution.event(Event::Tick { time_ns: now_ns });

@@ -17,8 +17,16 @@ pub(super) const RULE: Rule = Rule {
     silent: "Without budgets in the policy, and for use that reports neither tokens nor cost.",
     next_step: "find out what the use is for; raise the budget, or stop the caller",
     params: &[
-        Param { name: "warn_percent", default: 80, meaning: "part of a budget from which on it is nearly used up" },
-        Param { name: "forecast_percent", default: 25, meaning: "part of the period before which nothing is forecast" },
+        Param {
+            name: "warn_percent",
+            default: 80,
+            meaning: "part of a budget from which on it is nearly used up",
+        },
+        Param {
+            name: "forecast_percent",
+            default: 25,
+            meaning: "part of the period before which nothing is forecast",
+        },
     ],
     checks: &[Check::All(entitlements), Check::Principal(principal), Check::Session(session)],
 };

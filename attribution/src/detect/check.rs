@@ -197,7 +197,8 @@ impl<'a> Cx<'a> {
 /// What somebody is called in sentences.
 pub(super) fn who_name(place: &str, sample: &Sample) -> String {
     let program = base(&sample.exe);
-    if let Some(path) = place.strip_prefix("cgroup://").and_then(|rest| rest.find('/').and_then(|at| rest.get(at..)))
+    if let Some(path) =
+        place.strip_prefix("cgroup://").and_then(|rest| rest.find('/').and_then(|at| rest.get(at..)))
     {
         return format!("{program}[{}] in {path}", sample.generation.0);
     }

@@ -11,7 +11,11 @@ pub(super) const RULE: Rule = Rule {
     silent: "Expected readers (the client itself, editors of its owner, backup programs that are listed), and readers \
              of which nothing is known.",
     next_step: "check what the program did; renew the credential if it was not meant to read it",
-    params: &[Param { name: "keep_days", default: 7, meaning: "the finding ends after so many days without another open" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 7,
+        meaning: "the finding ends after so many days without another open",
+    }],
     checks: &[Check::Access(check)],
 };
 

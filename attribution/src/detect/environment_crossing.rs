@@ -11,7 +11,11 @@ pub(super) const RULE: Rule = Rule {
               programs outside every environment.",
     silent: "Services whose environment the policy does not know, and keys of other environments.",
     next_step: "give the other environment a key of its own, and renew the production key",
-    params: &[Param { name: "keep_days", default: 7, meaning: "the finding ends after so many days without such use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 7,
+        meaning: "the finding ends after so many days without such use",
+    }],
     checks: &[Check::Credential(check)],
 };
 
@@ -37,7 +41,8 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
         format!("{} ({here})", who_name(&one.place, &one.sample))
     };
     let names: Vec<String> = users.iter().map(name).collect();
-    let mut draft = cx.about_key(at, format!("{} {fingerprint}", entitlement.label), (fingerprint, known), &users);
+    let mut draft =
+        cx.about_key(at, format!("{} {fingerprint}", entitlement.label), (fingerprint, known), &users);
     draft.title = format!("The {wanted} key `{}` is used by {}", entitlement.label, list(&names));
     out.push(draft);
 }

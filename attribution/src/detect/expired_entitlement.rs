@@ -11,7 +11,11 @@ pub(super) const RULE: Rule = Rule {
     meaning: "A credential was used after its entitlement expired.",
     silent: "Uses before the end, however late they are told.",
     next_step: "revoke the key, or renew the entitlement",
-    params: &[Param { name: "keep_days", default: 30, meaning: "the finding ends after so many days without use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 30,
+        meaning: "the finding ends after so many days without use",
+    }],
     checks: &[Check::Credential(check)],
 };
 
@@ -23,7 +27,8 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
     }
     let users: Vec<&Use> = known.uses.values().filter(|one| one.span.last >= end).collect();
     let names: Vec<String> = users.iter().map(|one| who_name(&one.place, &one.sample)).collect();
-    let mut draft = cx.about_key(at, format!("{} {fingerprint}", entitlement.label), (fingerprint, known), &users);
+    let mut draft =
+        cx.about_key(at, format!("{} {fingerprint}", entitlement.label), (fingerprint, known), &users);
     draft.span.first = draft.span.first.max(end);
     draft.title = format!(
         "The entitlement of key `{}` ended on {} and it is still used by {}",

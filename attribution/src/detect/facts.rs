@@ -11,13 +11,45 @@ use crate::identity::cgroup;
 const ROOT_PIDS: [u32; 2] = [0, 1];
 /// Programs that start and hold others: that two trees hang below one of them relates nothing.
 const SUPERVISORS: [&str; 14] = [
-    "conmon", "containerd", "containerd-shim", "containerd-shim-runc-v2", "cron", "crond", "dockerd", "init",
-    "kubelet", "runc", "systemd", "systemd-executor", "supervisord", "tini",
+    "conmon",
+    "containerd",
+    "containerd-shim",
+    "containerd-shim-runc-v2",
+    "cron",
+    "crond",
+    "dockerd",
+    "init",
+    "kubelet",
+    "runc",
+    "systemd",
+    "systemd-executor",
+    "supervisord",
+    "tini",
 ];
 /// Programs that people start others with.
 const SHELLS: [&str; 22] = [
-    "ash", "bash", "csh", "dash", "doas", "env", "fish", "gnome-terminal-server", "kitty", "konsole", "ksh", "login",
-    "screen", "sh", "sshd", "sshd-session", "su", "sudo", "tcsh", "tmux", "xterm", "zsh",
+    "ash",
+    "bash",
+    "csh",
+    "dash",
+    "doas",
+    "env",
+    "fish",
+    "gnome-terminal-server",
+    "kitty",
+    "konsole",
+    "ksh",
+    "login",
+    "screen",
+    "sh",
+    "sshd",
+    "sshd-session",
+    "su",
+    "sudo",
+    "tcsh",
+    "tmux",
+    "xterm",
+    "zsh",
 ];
 
 /// Who acted.
@@ -165,14 +197,16 @@ mod tests {
     #[test]
     fn the_root_of_a_tree_is_neither_shell_nor_supervisor() {
         let login = "/user.slice/user-1000.slice/session-3.scope";
-        let chain = [(90, "/bin/sh"), (80, "/usr/bin/claude"), (70, "/bin/bash"), (60, "/usr/sbin/sshd"), (1, "")];
+        let chain =
+            [(90, "/bin/sh"), (80, "/usr/bin/claude"), (70, "/bin/bash"), (60, "/usr/sbin/sshd"), (1, "")];
         let by = |process: &Process| {
             who("h", Some(process), None).map(|who| (who.program.to_owned(), who.root)).unwrap()
         };
         let curl = process(login, "/usr/bin/curl", &chain);
         assert_eq!(by(&curl), ("/usr/bin/claude".into(), key(("h", 80u32, 1u64))));
         // In a service the shell is the service.
-        let curl = process("/jobs", "/usr/bin/curl", &[(90, "/bin/sh"), (50, "/usr/bin/containerd-shim"), (1, "")]);
+        let curl =
+            process("/jobs", "/usr/bin/curl", &[(90, "/bin/sh"), (50, "/usr/bin/containerd-shim"), (1, "")]);
         assert_eq!(by(&curl), ("/bin/sh".into(), key(("h", 90u32, 1u64))));
     }
 

@@ -11,7 +11,11 @@ pub(super) const RULE: Rule = Rule {
     meaning: "A key left the host without encryption (high), or stands in a URL, where servers and proxies log it (low).",
     silent: "Clear text that stays on the host.",
     next_step: "use TLS and a header instead; renew the key if others could read it",
-    params: &[Param { name: "keep_days", default: 30, meaning: "the finding ends after so many days without such use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 30,
+        meaning: "the finding ends after so many days without such use",
+    }],
     checks: &[Check::Credential(check)],
 };
 

@@ -13,15 +13,22 @@ pub(super) const RULE: Rule = Rule {
     silent: "Gateways that pass keys on (the built-in ones, and `[gateway] hosts` of the policy), other services of \
              the same provider, the own host, and keys whose shape does not tell.",
     next_step: "treat the key as leaked: renew it, and correct the base URL of the client",
-    params: &[Param { name: "keep_days", default: 30, meaning: "the finding ends after so many days without such use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 30,
+        meaning: "the finding ends after so many days without such use",
+    }],
     checks: &[Check::Credential(check)],
 };
 /// Providers of the catalogue that take keys of others and pass them on.
 const GATEWAYS: [&str; 4] =
     ["cloudflare_ai_gateway", "litellm_proxy", "vercel_ai_gateway", "openai_compatible_hosts"];
 /// Providers that are one company: the same keys work.
-const SAME: [&[&str]; 3] =
-    [&["gemini", "vertex"], &["bedrock", "anthropic_aws", "aws"], &["github_copilot", "github_models", "azure"]];
+const SAME: [&[&str]; 3] = [
+    &["gemini", "vertex"],
+    &["bedrock", "anthropic_aws", "aws"],
+    &["github_copilot", "github_models", "azure"],
+];
 
 fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec<Draft>) {
     let mut hosts = Vec::new();
@@ -29,8 +36,10 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
     for one in known.uses.values() {
         let Some(odd) = &one.odd else { continue };
         let recent = odd.wrong.values().filter(|(_, span)| cx.is_recent(span.last, at.days("keep_days")));
-        let wrong: Vec<String> =
-            recent.filter(|(dest, _)| is_wrong(cx, &known.meta.provider, dest)).map(|(dest, _)| dest.place()).collect();
+        let wrong: Vec<String> = recent
+            .filter(|(dest, _)| is_wrong(cx, &known.meta.provider, dest))
+            .map(|(dest, _)| dest.place())
+            .collect();
         if !wrong.is_empty() {
             users.push(one);
             hosts.extend(wrong);

@@ -114,6 +114,17 @@ impl Detector {
         out
     }
 
+    /// Looks at everything that waits; what that opens, changes or ends. Afterwards what was told and
+    /// [`Detector::findings`] agree.
+    pub fn settle(&mut self) -> Vec<Finding> {
+        let mut out = Vec::new();
+        self.swept = 0;
+        self.wait(Vec::new());
+        self.look_around(usize::MAX, &mut out);
+        self.told.end_restored(&mut out);
+        out
+    }
+
     /// Another policy holds from now on. What it changes is told with the following ticks.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;

@@ -14,18 +14,27 @@ pub(super) const RULE: Rule = Rule {
               request: domain fronting, or a proxy in between.",
     silent: "Different names of one provider, and declared gateway hosts.",
     next_step: "find out which of the two is meant; declare the host under `[gateway]` if it is a proxy",
-    params: &[Param { name: "keep_days", default: 7, meaning: "the finding ends after so many days without such connections" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 7,
+        meaning: "the finding ends after so many days without such connections",
+    }],
     checks: &[Check::All(check)],
 };
 
 fn check(cx: &Cx<'_>, at: At<'_>, out: &mut Vec<Draft>) {
     let mut found: BTreeMap<(&str, &str, &str), Vec<&Names>> = BTreeMap::new();
     for (_, known) in cx.state.connections.iter() {
-        let (Some((_, provider, network)), Some((_, other, request))) = (&known.network, &known.request) else {
+        let (Some((_, provider, network)), Some((_, other, request))) = (&known.network, &known.request)
+        else {
             continue;
         };
         let gateway = crate::policy::any(&cx.policy.gateway_hosts, network);
-        if network != request && provider != other && !gateway && cx.is_recent(known.span.last, at.days("keep_days")) {
+        if network != request
+            && provider != other
+            && !gateway
+            && cx.is_recent(known.span.last, at.days("keep_days"))
+        {
             found.entry((&known.place, network, request)).or_default().push(known);
         }
     }

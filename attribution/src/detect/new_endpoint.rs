@@ -15,7 +15,11 @@ pub(super) const RULE: Rule = Rule {
     silent: "While a principal is new, and for principals with more than 64 destinations.",
     next_step: "check that the change is meant; if not, look at what was deployed at that time",
     params: &[
-        Param { name: "learning_days", default: 7, meaning: "days after its first call in which everything is usual" },
+        Param {
+            name: "learning_days",
+            default: 7,
+            meaning: "days after its first call in which everything is usual",
+        },
         Param { name: "keep_days", default: 3, meaning: "days after which something new is usual" },
     ],
     checks: &[Check::Principal(check)],
@@ -41,11 +45,15 @@ fn check(cx: &Cx<'_>, at: At<'_>, place: &str, known: &Principal, out: &mut Vec<
                 continue;
             }
             let mut participant = cx.itself(place, known);
-            (participant.first_seen, participant.last_seen, participant.count) = (span.first, span.last, span.count);
+            (participant.first_seen, participant.last_seen, participant.count) =
+                (span.first, span.last, span.count);
             out.push(Draft {
                 subject: format!("{place} {kind} {name}"),
                 severity,
-                title: format!("{} calls the {kind} {name} for the first time", who_name(place, &known.sample)),
+                title: format!(
+                    "{} calls the {kind} {name} for the first time",
+                    who_name(place, &known.sample)
+                ),
                 credential: None,
                 participants: vec![participant],
                 span: *span,

@@ -47,12 +47,7 @@ pub struct Notifier {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            least: Severity::Low,
-            between_ns: 300_000_000_000,
-            most: 10,
-            window_ns: 60_000_000_000,
-        }
+        Self { least: Severity::Low, between_ns: 300_000_000_000, most: 10, window_ns: 60_000_000_000 }
     }
 }
 

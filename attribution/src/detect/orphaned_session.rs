@@ -10,7 +10,11 @@ pub(super) const RULE: Rule = Rule {
     meaning: "Something still calls models after the session that it belongs to has ended.",
     silent: "Answers that arrive after the end: a call counts from its start.",
     next_step: "find the process that was left behind and stop it; check what it holds a credential for",
-    params: &[Param { name: "keep_days", default: 1, meaning: "the finding ends after so many days without such calls" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 1,
+        meaning: "the finding ends after so many days without such calls",
+    }],
     checks: &[Check::Session(check)],
 };
 

@@ -13,7 +13,11 @@ pub(super) const RULE: Rule = Rule {
               does not list.",
     silent: "Lists that are left out allow everything; production keys elsewhere are `environment-crossing`.",
     next_step: "move the workload to a credential of its own, or widen the entitlement if this is meant",
-    params: &[Param { name: "keep_days", default: 7, meaning: "the finding ends after so many days without such use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 7,
+        meaning: "the finding ends after so many days without such use",
+    }],
     checks: &[Check::Credential(check)],
 };
 
@@ -27,7 +31,8 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
         let subject = format!("{} {fingerprint} {} {}", entitlement.label, one.place, one.program);
         let mut draft = cx.about_key(at, subject, (fingerprint, known), &[one]);
         let who = who_name(&one.place, &one.sample);
-        draft.title = format!("The key `{}` is used by {who} out of scope: {}", entitlement.label, list(&wrong));
+        draft.title =
+            format!("The key `{}` is used by {who} out of scope: {}", entitlement.label, list(&wrong));
         out.push(draft);
     }
 }

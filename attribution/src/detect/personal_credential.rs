@@ -10,12 +10,17 @@ pub(super) const RULE: Rule = Rule {
     meaning: "A service uses a credential that came from a file in a person's home.",
     silent: "A person's own programs, and files outside of /home and /Users.",
     next_step: "give the service a credential of its own: it stops working when the person leaves",
-    params: &[Param { name: "keep_days", default: 7, meaning: "the finding ends after so many days without use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 7,
+        meaning: "the finding ends after so many days without use",
+    }],
     checks: &[Check::Credential(check)],
 };
 
 fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec<Draft>) {
-    let service = |one: &&Use| ["systemd://", "docker://", "k8s://"].iter().any(|kind| one.place.starts_with(kind));
+    let service =
+        |one: &&Use| ["systemd://", "docker://", "k8s://"].iter().any(|kind| one.place.starts_with(kind));
     let home = |one: &Use| one.odd.as_ref().and_then(|odd| odd.home.clone());
     let recent = |one: &&Use| cx.is_recent(one.span.last, at.days("keep_days"));
     let users: Vec<&Use> =

@@ -92,8 +92,7 @@ impl Detector {
 }
 
 fn credential(fingerprint: &str, known: &Cred, keys_of: &BTreeMap<&str, Vec<&str>>) -> CredentialReport {
-    let mut users: Vec<UserReport> =
-        known.uses.values().map(|one| user(fingerprint, one, keys_of)).collect();
+    let mut users: Vec<UserReport> = known.uses.values().map(|one| user(fingerprint, one, keys_of)).collect();
     users.sort_by(|one, other| {
         other.usage.calls.cmp(&one.usage.calls).then_with(|| one.name.cmp(&other.name))
     });

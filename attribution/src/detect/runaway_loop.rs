@@ -16,7 +16,11 @@ pub(super) const RULE: Rule = Rule {
     params: &[
         Param { name: "failed_calls", default: 100, meaning: "failed calls in ten minutes" },
         Param { name: "failed_percent", default: 90, meaning: "part of all calls that these have to be" },
-        Param { name: "same_calls", default: 200, meaning: "calls with the same model and input tokens in ten minutes" },
+        Param {
+            name: "same_calls",
+            default: 200,
+            meaning: "calls with the same model and input tokens in ten minutes",
+        },
         Param { name: "same_percent", default: 95, meaning: "part of all calls that these have to be" },
         Param { name: "callers", default: 150, meaning: "calling processes in ten minutes" },
     ],
@@ -44,8 +48,7 @@ fn check(cx: &Cx<'_>, at: At<'_>, name: &str, known: &Session, out: &mut Vec<Dra
 
 fn why(at: At<'_>, slot: &Slot) -> Option<String> {
     let enough = |count: u32, least: &str, percent: &str| {
-        u64::from(count) >= at.get(least)
-            && u64::from(count) * 100 >= u64::from(slot.calls) * at.get(percent)
+        u64::from(count) >= at.get(least) && u64::from(count) * 100 >= u64::from(slot.calls) * at.get(percent)
     };
     if enough(slot.failed, "failed_calls", "failed_percent") {
         return Some(format!("{} of them failed", slot.failed));

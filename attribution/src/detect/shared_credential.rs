@@ -163,7 +163,11 @@ fn title(cx: &Cx<'_>, distance: Distance, key: &str, names: &[String], users: &[
             let programs: BTreeSet<&str> = users.iter().map(|one| super::check::base(&one.program)).collect();
             let programs: Vec<String> = programs.into_iter().map(str::to_owned).collect();
             let place = users.first().map(|one| &*one.place).unwrap_or_default();
-            format!("One {key} is used by {} unrelated process trees of {place}: {}", names.len(), list(&programs))
+            format!(
+                "One {key} is used by {} unrelated process trees of {place}: {}",
+                names.len(),
+                list(&programs)
+            )
         }
         Distance::Unresolved => format!("One {key} is used by {who}, containers whose names are not known"),
         Distance::Environments => {

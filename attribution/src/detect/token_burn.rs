@@ -25,7 +25,8 @@ pub(super) const RULE: Rule = Rule {
 const DEVIATIONS: f64 = 10.0;
 
 fn check(cx: &Cx<'_>, at: At<'_>, place: &str, known: &Principal, out: &mut Vec<Draft>) {
-    let from = period(cx.now, HOUR_NS).saturating_sub(u32::try_from(at.get("keep_hours")).unwrap_or(u32::MAX));
+    let from =
+        period(cx.now, HOUR_NS).saturating_sub(u32::try_from(at.get("keep_hours")).unwrap_or(u32::MAX));
     let mut usual: Vec<f64> =
         known.hours.iter().filter(|(hour, _)| *hour < from).map(|(_, used)| used.tokens as f64).collect();
     if (usual.len() as u64) < at.get("min_hours").max(1) {

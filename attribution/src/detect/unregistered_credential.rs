@@ -10,7 +10,11 @@ pub(super) const RULE: Rule = Rule {
     meaning: "A credential is used that no entitlement of the policy names.",
     silent: "Without any entitlement in the policy, and when it was not used for `keep_days`.",
     next_step: "add an entitlement with an owner for it, or revoke it; `keywitness policy suggest` writes a first one",
-    params: &[Param { name: "keep_days", default: 7, meaning: "the finding ends after so many days without use" }],
+    params: &[Param {
+        name: "keep_days",
+        default: 7,
+        meaning: "the finding ends after so many days without use",
+    }],
     checks: &[Check::Credential(check)],
 };
 
@@ -22,7 +26,10 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
     let users: Vec<&Use> = known.uses.values().collect();
     let names: Vec<String> = users.iter().map(|one| who_name(&one.place, &one.sample)).collect();
     let mut draft = cx.about_key(at, fingerprint.to_owned(), (fingerprint, known), &users);
-    draft.title =
-        format!("A {} that no entitlement names is used by {}", cx.key_name(fingerprint, known), list(&names));
+    draft.title = format!(
+        "A {} that no entitlement names is used by {}",
+        cx.key_name(fingerprint, known),
+        list(&names)
+    );
     out.push(draft);
 }

@@ -14,7 +14,11 @@ pub(super) const RULE: Rule = Rule {
     next_step: "see `keywitness coverage` for the reason; an unknown TLS library can be told to us",
     params: &[
         Param { name: "min_flows", default: 5, meaning: "connections in two days" },
-        Param { name: "min_percent", default: 20, meaning: "part of all its connections that these have to be" },
+        Param {
+            name: "min_percent",
+            default: 20,
+            meaning: "part of all its connections that these have to be",
+        },
     ],
     checks: &[Check::Principal(check)],
 };

@@ -214,9 +214,8 @@ impl Suppression {
 
 impl Environment {
     fn fits(&self, place: Place<'_>) -> bool {
-        let label = |(name, glob): (&String, &Glob)| {
-            place.labels.get(name).is_some_and(|value| glob.matches(value))
-        };
+        let label =
+            |(name, glob): (&String, &Glob)| place.labels.get(name).is_some_and(|value| glob.matches(value));
         any(&self.hosts, place.host)
             || (!place.namespace.is_empty() && any(&self.namespaces, place.namespace))
             || any(&self.workloads, place.id)

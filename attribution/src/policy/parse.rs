@@ -6,7 +6,8 @@ use toml::{Spanned, value::Datetime};
 
 use super::form::{EntitlementForm, PolicyForm};
 use super::{
-    Budget, Entitlement, Environment, Exception, Limit, Period, Policy, PolicyError, Suppression, date, settings,
+    Budget, Entitlement, Environment, Exception, Limit, Period, Policy, PolicyError, Suppression, date,
+    settings,
 };
 use crate::detect::RULES;
 
@@ -190,12 +191,7 @@ impl Parser<'_> {
         if reason.get_ref().trim().is_empty() {
             return Err(self.wrong(reason.span().start, "a reason is needed"));
         }
-        Ok(Suppression {
-            rule: rule.get_ref().clone(),
-            reason: reason.get_ref().clone(),
-            subject,
-            workloads,
-        })
+        Ok(Suppression { rule: rule.get_ref().clone(), reason: reason.get_ref().clone(), subject, workloads })
     }
 
     fn date(&self, written: &Spanned<Datetime>) -> Result<u64, PolicyError> {

@@ -63,7 +63,8 @@ impl Settings {
                     (name.span().start, format!("unknown setting `{name_text}`; expected one of {known}"))
                 })?;
                 let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-                let number = number.ok_or_else(|| wrong(format!("{name_text} is a whole number, 0 or more")))?;
+                let number =
+                    number.ok_or_else(|| wrong(format!("{name_text} is a whole number, 0 or more")))?;
                 if let Some(place) = settings.values.get_mut(at) {
                     *place = number;
                 }

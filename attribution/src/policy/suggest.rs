@@ -27,7 +27,11 @@ pub fn suggest(seen: &Consumption, known: &Policy) -> String {
         };
         out.push('\n');
         if principals.len() > 1 {
-            let _ = writeln!(out, "# Shared by {} principals: each should have a key of its own.", principals.len());
+            let _ = writeln!(
+                out,
+                "# Shared by {} principals: each should have a key of its own.",
+                principals.len()
+            );
         }
         let _ = writeln!(out, "[[entitlement]]\nlabel = {}", quoted(&label));
         let hint = if one.hint.is_empty() { String::new() } else { format!("  # {}", plain(&one.hint)) };

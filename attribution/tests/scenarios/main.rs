@@ -128,7 +128,11 @@ fn what_is_told_on_the_way_ends_where_the_state_ends() {
                 "open" => assert!(!known, "{name}: {} is opened twice", finding.title),
                 _ => assert!(known, "{name}: {} was never opened", finding.title),
             }
-            if finding.state == "resolved" { open.remove(&finding.id) } else { open.insert(finding.id.clone(), finding) };
+            if finding.state == "resolved" {
+                open.remove(&finding.id)
+            } else {
+                open.insert(finding.id.clone(), finding)
+            };
         }
         let ids: Vec<String> = detector.findings().into_iter().map(|finding| finding.id).collect();
         assert_eq!(open.into_keys().collect::<Vec<_>>(), ids, "{name}");

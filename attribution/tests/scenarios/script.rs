@@ -17,8 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use attribution::policy::Policy;
 use proto::v1::{
-    Ancestor, Cost, Credential, CredentialAccess, CredentialFile, Endpoint, Flow, Gap, HookState, Loss, ModelCall,
-    Origin, Process, Record, Sensor, Source, Status, Tls, Tokens, Workload, record::Body,
+    Ancestor, Cost, Credential, CredentialAccess, CredentialFile, Endpoint, Flow, Gap, HookState, Loss,
+    ModelCall, Origin, Process, Record, Sensor, Source, Status, Tls, Tokens, Workload, record::Body,
 };
 use serde::Deserialize;
 
@@ -71,7 +71,8 @@ struct Step<'a> {
 
 impl Scenario {
     pub(crate) fn story(&self) -> Story {
-        let text = (1..10).fold(self.policy.clone(), |text, key| text.replace(&format!("KEY{key}"), &fingerprint(key)));
+        let text = (1..10)
+            .fold(self.policy.clone(), |text, key| text.replace(&format!("KEY{key}"), &fingerprint(key)));
         let policy = Policy::parse(&text, &mut |_| Err("no files here".into()));
         let policy = policy.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let mut seqs: BTreeMap<(String, String), u64> = BTreeMap::new();
@@ -83,7 +84,8 @@ impl Scenario {
             let name = words.next().unwrap_or_else(|| panic!("{line}"));
             let who = self.who.get(name).unwrap_or_else(|| panic!("{}: nobody is called {name}", self.name));
             let what = words.next().unwrap_or_else(|| panic!("{line}"));
-            let more = words.map(|word| word.split_once('=').unwrap_or_else(|| panic!("{line}: {word}"))).collect();
+            let more =
+                words.map(|word| word.split_once('=').unwrap_or_else(|| panic!("{line}: {word}"))).collect();
             let step = Step { what, more };
             let every = step.more.get("every").map_or(S, |text| duration(text));
             for turn in 0..step.number("repeat").unwrap_or(1) {
@@ -174,11 +176,7 @@ impl Step<'_> {
                 operation: self.or("op", "chat"),
                 model_requested: self.or("model", "gpt-5-mini"),
                 status: Some(self.number("status").unwrap_or(200) as u32),
-                tokens: Some(Tokens {
-                    input: Some(self.tokens(turn)),
-                    output: Some(0),
-                    ..Tokens::default()
-                }),
+                tokens: Some(Tokens { input: Some(self.tokens(turn)), output: Some(0), ..Tokens::default() }),
                 cost: self.text("usd").map(|amount| Cost { amount: amount.into(), ..Cost::default() }),
                 started: time,
                 session: self.or("session", ""),
@@ -206,7 +204,10 @@ impl Step<'_> {
             "opens" => Body::CredentialAccess(Box::new(CredentialAccess {
                 process,
                 workload,
-                file: Some(CredentialFile { path: self.or("file", "/home/alice/.codex/auth.json"), ..Default::default() }),
+                file: Some(CredentialFile {
+                    path: self.or("file", "/home/alice/.codex/auth.json"),
+                    ..Default::default()
+                }),
                 mode: "read".into(),
                 expectation: self.or("expectation", "unexpected"),
                 count: 1,
@@ -235,12 +236,17 @@ impl Step<'_> {
             hint: String::new(),
             carrier: self.or("carrier", "header:authorization"),
             evidence: if self.what == "flows" { "inferred" } else { "wire" }.into(),
-            origin: origin.map(|path| Origin { r#type: "file".into(), path: path.into(), ..Origin::default() }),
+            origin: origin.map(|path| Origin {
+                r#type: "file".into(),
+                path: path.into(),
+                ..Origin::default()
+            }),
         })
     }
 
     fn status(&self) -> Status {
-        let lost = self.number("lost").map(|count| Loss { kind: "tls".into(), cause: "ring_full".into(), count });
+        let lost =
+            self.number("lost").map(|count| Loss { kind: "tls".into(), cause: "ring_full".into(), count });
         let hook = self.text("missing").unwrap_or_default();
         let gap = self.number("gap").map(|to_seq| Gap { from_seq: 1, to_seq, ..Gap::default() });
         Status {

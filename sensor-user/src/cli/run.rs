@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use attribution::call::Toolkit;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::look_back;
 use crate::{
     config::Config,
     fleet_key,
@@ -15,13 +16,20 @@ use crate::{
 };
 
 /// Runs the sensor until SIGINT or SIGTERM.
-pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    state_dir: &Path,
+    policy: Option<&Path>,
+    config: Config,
+    term: Term,
+) -> anyhow::Result<ExitCode> {
     let catalogue = Arc::new(config.catalogue()?);
     let opened = fleet_key::open(state_dir)?;
     if opened.created {
         tracing::info!(state_dir = %state_dir.display(), key_id = opened.key.key_id(), "fleet key created");
     }
     let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint);
+    let (policy, watch) =
+        look_back::source(policy, state_dir, &config).watch().map_err(look_back::refused)?;
     let mut sink = sink::open(config.output.format, term, std::io::stdout());
     if config.kernel.log {
         tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;
@@ -43,7 +51,8 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
         // Before anything is attached, so that no signal can leave something behind.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let sensor = Sensor::start(options, kit).map_err(without_wrapper)?;
+        let mut sensor = Sensor::start(options, kit).map_err(without_wrapper)?;
+        sensor.set_policy(policy, watch);
         tracing::info!("attached; every model call on this host is shown from now on (stop with Ctrl-C)");
         let stop = async {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! Where records go: standard output, as readable lines or as JSON.
 
 pub mod compact;
+pub mod falco;
 pub mod json;
 
 use std::io::{self, Write};

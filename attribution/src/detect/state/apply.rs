@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::v1::{self, Credential, CredentialAccess, Endpoint, ModelCall, Process, Record, Workload, record::Body};
+use proto::v1::{
+    self, Credential, CredentialAccess, Endpoint, ModelCall, Process, Record, Workload, record::Body,
+};
 
 use super::access::earlier;
 use super::buckets::{Amount, DAY_NS, HOUR_NS, period};
@@ -267,7 +269,8 @@ impl State {
         known.span.count += access.count.saturating_sub(1);
         if known.evidence.add(mark) {
             known.sample = sample(names, act.who.process);
-            (known.place, known.path, known.client) = (place, names.share(&file.path), names.share(&file.client));
+            (known.place, known.path, known.client) =
+                (place, names.share(&file.path), names.share(&file.client));
         }
         touch(&|| Subject::Access(name.clone()), &mut known.dirty, news);
     }

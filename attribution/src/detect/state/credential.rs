@@ -95,7 +95,6 @@ pub(in crate::detect) struct Odd {
 }
 
 impl Use {
-
     fn merge(&mut self, other: Self) {
         self.roots.merge(other.roots, |(), ()| ());
         self.span.merge(&other.span);

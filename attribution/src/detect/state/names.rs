@@ -46,8 +46,7 @@ impl Names {
 
     /// The shared form of a destination.
     pub(in crate::detect) fn dest(&mut self, [provider, host, model]: [&str; 3]) -> Arc<Dest> {
-        let dest =
-            Dest { provider: self.share(provider), host: self.share(host), model: self.share(model) };
+        let dest = Dest { provider: self.share(provider), host: self.share(host), model: self.share(model) };
         if let Some(known) = self.dests.get(&dest) {
             return known.clone();
         }
