@@ -65,6 +65,9 @@ struct Stamp {
     modified: (i64, i64),
 }
 
+/// The files that a policy was made from, as they were.
+type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+
 /// Reads policies. The fleet key is opened only when a `@file` needs it.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -83,7 +86,7 @@ pub struct Source {
 pub struct Watch {
     source: Source,
     /// The file and the files of secrets it names, as they were.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    stamps: Stamps,
     next: Duration,
 }
 
@@ -100,7 +103,7 @@ impl Source {
     }
 
     /// The policy, and the state of every file that it was made from.
-    fn load(&self) -> (Result<Policy, PolicyFileError>, Vec<(PathBuf, Option<Stamp>)>) {
+    fn load(&self) -> (Result<Policy, PolicyFileError>, Stamps) {
         let mut stamps = vec![(self.path.clone(), stamp(&self.path))];
         let text = match text(&self.path) {
             Ok(text) => text,
