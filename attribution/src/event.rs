@@ -37,7 +37,7 @@ pub struct Task {
 }
 
 /// A cgroup: the inode of its folder, in one hierarchy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct CgroupKey {
     /// Number of the hierarchy, as in /proc/PID/cgroup; 0 is cgroup v2.
     pub hierarchy: u32,

@@ -218,6 +218,8 @@ impl Attribution {
             self.flow_record(flow, None);
         }
         self.finish_sessions();
+        let findings = self.detector.settle();
+        self.found(findings);
     }
 
     /// What the detector holds calls against from now on.

@@ -86,6 +86,10 @@ pub fn recordable(event: &Event, kit: &Toolkit) -> Option<Event> {
         | Event::Dns { .. }
         | Event::Library { .. }
         | Event::Decoded { .. }
+        | Event::Member { .. }
+        | Event::CgroupGone { .. }
+        | Event::Identity(_)
+        | Event::Source { .. }
         | Event::Tick { .. } => {}
     }
     Some(event)

@@ -2,12 +2,13 @@
 
 mod status;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use attribution::{
     call::Toolkit,
     event::{Event, ProcessKey},
     pipeline::{Attribution, Output, SensorInfo},
+    policy::Policy as Entitlements,
 };
 use nix::time::{ClockId, clock_gettime};
 use proto::v1::{Gap, Record};
@@ -19,6 +20,7 @@ use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
     config::{self, KnownExecutable},
     identity::{Watch, executable::Executables, running, sockets, sources::Sources},
+    policy,
     sink::Sink,
     source,
     tls::policy::Policy,
@@ -93,6 +95,7 @@ pub struct Sensor {
     tables: Tables,
     reader: Reader,
     policy: Option<Policy>,
+    rules: Option<policy::Watch>,
     attribution: Attribution,
     executables: Executables,
     watch: Watch,
@@ -139,6 +142,7 @@ impl Sensor {
             tables,
             reader,
             policy,
+            rules: None,
             options,
         };
         sensor.tell_clock();
@@ -158,6 +162,12 @@ impl Sensor {
             policy.start(&mut sensor.loaded.ebpf, boot_ns());
         }
         Ok(sensor)
+    }
+
+    /// Holds calls against a policy, and against what its file says later.
+    pub fn set_policy(&mut self, policy: Arc<Entitlements>, watch: policy::Watch) {
+        self.attribution.set_policy(policy);
+        self.rules = Some(watch);
     }
 
     /// Runs until `stop` resolves, then detaches everything and writes the last records.
@@ -224,6 +234,11 @@ impl Sensor {
         self.loaded.flush_log();
         if let Some(policy) = &mut self.policy {
             policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
+        }
+        if let Some(policy) =
+            self.rules.as_mut().and_then(|rules| rules.changed(Duration::from_nanos(now_ns)))
+        {
+            self.attribution.set_policy(policy);
         }
         self.drain(sink)?;
         self.attribution.event(Event::Tick { time_ns: now_ns });

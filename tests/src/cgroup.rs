@@ -20,9 +20,18 @@ pub struct Cgroup(PathBuf);
 impl Cgroup {
     /// A new cgroup directly below the root.
     pub fn new(name: &str) -> Result<Self> {
+        Self::named(name, "")
+    }
+
+    /// A new cgroup that looks like that of a systemd service.
+    pub fn service(name: &str) -> Result<Self> {
+        Self::named(name, ".service")
+    }
+
+    fn named(name: &str, end: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = root()?.join(format!("keywitness-{name}-{}-{number}", std::process::id()));
+        let path = root()?.join(format!("keywitness-{name}-{}-{number}{end}", std::process::id()));
         std::fs::create_dir(&path)
             .with_context(|| format!("cannot create {} (root needed)", path.display()))?;
         Ok(Self(path))

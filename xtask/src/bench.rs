@@ -1,6 +1,7 @@
 //! `bench`: what the sensor costs others, as ratios of interleaved rounds. Nothing here is a test.
 
 mod connect;
+mod detect;
 mod idle;
 mod log;
 mod nginx;
@@ -67,6 +68,8 @@ enum What {
     Idle,
     /// The flow log: appending, size and reading, beside SQLite, redb, fjall and yaque
     Log,
+    /// Records a second and memory of the detector, beside DuckDB
+    Detect,
     /// All of them
     All,
 }
@@ -80,6 +83,13 @@ struct Bench<'a> {
 
 /// Runs the verb.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    if args.what == What::Detect {
+        // It watches no kernel, so it needs neither root nor the sensor.
+        let mut rows = args.rows("detect")?;
+        detect::run(&mut rows)?;
+        say(format_args!("raw rows: {}", rows.path().display()));
+        return Ok(());
+    }
     require_root("measuring")?;
     setup::ensure(&setup::Args { bench: true, ..setup::Args::default() })?;
     mounts::add_missing()?;
@@ -99,18 +109,23 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         (What::Connect, "connect", connect::measure),
         (What::Idle, "idle", idle::measure),
         (What::Log, "log", log::measure),
+        (What::Detect, "detect", detect::measure),
     ];
     for (what, name, measure) in all {
         if args.what == what || args.what == What::All {
-            let mut rows = Rows::create(
-                &args.out.clone().unwrap_or_else(|| workspace::target_dir().join("bench")),
-                name,
-            )?;
+            let mut rows = args.rows(name)?;
             measure(&bench, &mut rows)?;
             say(format_args!("raw rows: {}", rows.path().display()));
         }
     }
     Ok(())
+}
+
+impl Args {
+    /// The file of raw rows of a measurement.
+    fn rows(&self, name: &str) -> Result<Rows> {
+        Rows::create(&self.out.clone().unwrap_or_else(|| workspace::target_dir().join("bench")), name)
+    }
 }
 
 impl Bench<'_> {

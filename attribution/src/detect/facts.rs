@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proto::v1::{Process, Workload};
 
 use super::state::names::key;
-use crate::identity::cgroup;
+use crate::identity::cgroup::{Rank, Scope};
 
 /// Ids that are the system's, not an agent's.
 const ROOT_PIDS: [u32; 2] = [0, 1];
@@ -95,7 +95,9 @@ fn own_place<'a>(
         return process.cgroup_id.map(|id| (format!("cgroup://{host}/#{id}").into(), false));
     }
     let path = process.cgroup.as_str();
-    if path != "/" && !path.ends_with("/init.scope") && cgroup::unit(path).is_none() && !is_login(path) {
+    let scope = Scope::of(path);
+    let nobodys = scope.rank() == Rank::User && scope.user.is_none();
+    if path != "/" && !path.ends_with("/init.scope") && nobodys && !is_login(path) {
         return Some((format!("cgroup://{host}{path}").into(), false));
     }
     let id = workload.map(|workload| workload.id.as_str()).filter(|id| id.starts_with("user://"));

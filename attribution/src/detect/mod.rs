@@ -1,6 +1,6 @@
 //! Records in, findings out: one detector for a host, a fleet and a replay.
 //!
-//! What is known is a set of summaries that do not depend on the order of records ([`state`]); findings are a
+//! What is known is a set of summaries that do not depend on the order of records (module `state`); findings are a
 //! function of these, the policy and the time of the records ([`Detector::findings`]). So the same records give the
 //! same findings in any order that stays within [`LATENESS_NS`], repeated or not, and in parts that are merged. What
 //! [`Detector::record`] tells on the way (open, updated, resolved) may be more or less with another order; it leads
@@ -113,6 +113,17 @@ impl Detector {
         if self.waiting.is_empty() {
             self.told.end_restored(&mut out);
         }
+        out
+    }
+
+    /// Looks at everything that waits; what that opens, changes or ends. Afterwards what was told and
+    /// [`Detector::findings`] agree.
+    pub fn settle(&mut self) -> Vec<Finding> {
+        let mut out = Vec::new();
+        self.swept = 0;
+        self.wait(Vec::new());
+        self.look_around(usize::MAX, &mut out);
+        self.told.end_restored(&mut out);
         out
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{CgroupKey, ProcessKey};
 
 /// Labels kept of one answer; the others are left out, in the order of their keys.
@@ -12,7 +14,7 @@ const MAX_LABEL: usize = 1024;
 const INNER_LABELS: [&str; 3] = ["io.kubernetes.", "annotation.io.kubernetes.", "io.cri-containerd."];
 
 /// Who says something, in order of trust.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Source {
     /// The Kubernetes API: what was asked for.
     Kubernetes,
@@ -29,7 +31,7 @@ pub enum Source {
 }
 
 /// Whether a source can be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceState {
     /// It is not there, or not wanted; the reason.
     Off(String),
@@ -40,7 +42,7 @@ pub enum SourceState {
 }
 
 /// Whom an answer is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum About {
     /// A container, by its id.
     Container(String),
@@ -53,7 +55,7 @@ pub enum About {
 }
 
 /// One answer of one source.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Who says it.
     pub source: Source,
@@ -64,7 +66,7 @@ pub struct Answer {
 }
 
 /// What is said of one container, pod, unit or process; empty is unknown.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Name of the container, or of the service it belongs to.
     pub name: String,
@@ -87,7 +89,7 @@ pub struct Facts {
 }
 
 /// A Kubernetes pod.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
     /// Name or uid of the cluster.
     pub cluster: String,
@@ -110,7 +112,7 @@ pub struct Pod {
 }
 
 /// A container of a pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodContainer {
     /// Id.
     pub id: String,
@@ -121,7 +123,7 @@ pub struct PodContainer {
 }
 
 /// What made a pod, as far up as is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Kind, as in the API: `Deployment`.
     pub kind: String,

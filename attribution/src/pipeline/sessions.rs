@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::v1::{self, record::Body};
 
-use super::{Attribution, workload};
+use super::Attribution;
 use crate::event::{ProcessKey, Task};
 use crate::session::Root;
 
@@ -96,7 +96,7 @@ impl Attribution {
         Root {
             key,
             agent: known.and_then(|known| known.agent.clone()),
-            workload: workload(&self.sensor.host, &process),
+            workload: self.workload(&task, &process),
             process,
             parent: parent.filter(|parent| *parent != key),
             ended: self.processes.ended(key).map(|ended| self.wall(ended)),

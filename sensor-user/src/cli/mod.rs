@@ -3,6 +3,7 @@
 //! Standard output has results only, standard error has logs and errors. Exit codes: 0 done, 1 failed,
 //! 2 refused (usage, configuration, privileges or what the kernel lacks); `doctor` has its own meanings.
 
+mod columns;
 mod completions;
 mod config;
 mod cost;
@@ -10,12 +11,18 @@ mod coverage;
 mod doctor;
 mod export;
 mod filter;
+mod findings;
 mod fingerprint;
 mod keys;
 mod log;
+mod look_back;
 mod observe;
+mod policy;
+mod reconcile;
 mod replay;
 mod report;
+mod review;
+mod revoke_plan;
 mod run;
 mod sessions;
 mod sheet;
@@ -186,6 +193,43 @@ Examples:
 
 Exit codes of verify: 0 whole, 1 broken (the first break is named).")]
     Log(log::LogArgs),
+    /// Show what was found, or the rules that find it
+    #[command(after_help = "\
+Examples:
+  keywitness findings --input-file records.jsonl
+  keywitness findings --input-file records.jsonl --fail-on high    exit code 1 when there is one
+  keywitness findings --input-file records.jsonl --policy new.toml judge them again by another policy
+  keywitness findings --rules                                      every rule and its parameters")]
+    Findings(findings::FindingsArgs),
+    /// Check a policy, or write a first one
+    #[command(after_help = "\
+Examples:
+  keywitness policy show > policy.toml
+  keywitness policy check policy.toml
+  keywitness policy suggest --input-file records.jsonl > policy.toml")]
+    Policy(policy::PolicyArgs),
+    /// Print who owns which credential, who used it, how much, and what should change
+    #[command(after_help = "\
+Examples:
+  keywitness review --input-file records.jsonl
+  keywitness review --input-file records.jsonl -o markdown > review.md")]
+    Review(review::ReviewArgs),
+    /// Print what stops working when a key is revoked now
+    #[command(after_help = "\
+Examples:
+  keywitness revoke-plan --input-file records.jsonl --key kw1-…
+  keywitness revoke-plan --input-file records.jsonl --key billing-bot   by the label of its entitlement")]
+    RevokePlan(revoke_plan::RevokePlanArgs),
+    /// Compare a provider's own account of usage with what was seen
+    #[command(after_help = "\
+Examples:
+  keywitness reconcile --input-file records.jsonl --provider openai --usage usage.json --keys keys.json
+
+The export is what the provider's administration interface answers, page after page in one file, in buckets of
+a day and grouped by api_key_id and model: for OpenAI /v1/organization/usage/completions or /v1/organization/costs,
+for Anthropic /v1/organizations/usage_report/messages or /v1/organizations/cost_report. Unseen spend is traffic
+that never passed a sensor.")]
+    Reconcile(reconcile::ReconcileArgs),
 }
 
 /// Arguments of `run`.
@@ -196,6 +240,9 @@ struct RunArgs {
     output: Option<Format>,
     #[command(flatten)]
     state: StateArgs,
+    /// Policy file, read again when it changes [default: /etc/keywitness/policy.toml, which may be absent]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Log what the kernel programs say about themselves; for finding faults, it slows them down
     #[arg(long)]
     kernel_log: bool,
@@ -256,7 +303,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => {
             let mut config = Config::load(file.as_deref())?;
             args.override_in(&mut config);
-            run::run(&args.state.state_dir, config, term)
+            run::run(&args.state.state_dir, args.policy.as_deref(), config, term)
         }
         Command::Doctor(args) => {
             let config = Config::load(file.as_deref())?;
@@ -276,6 +323,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sessions(args) => sessions::run(&args, term),
         Command::Coverage(args) => coverage::run(&args, term),
         Command::Log(args) => log::run(&args, &Config::load(file.as_deref())?),
+        Command::Findings(args) => findings::run(&args, &Config::load(file.as_deref())?, term),
+        Command::Policy(args) => policy::run(&args, &Config::load(file.as_deref())?),
+        Command::Review(args) => review::run(&args, &Config::load(file.as_deref())?, term),
+        Command::RevokePlan(args) => revoke_plan::run(&args, &Config::load(file.as_deref())?, term),
+        Command::Reconcile(args) => reconcile::run(&args, term),
     }
 }
 

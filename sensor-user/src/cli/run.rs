@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use attribution::call::Toolkit;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::report::Refused;
+use super::{look_back, report::Refused};
 use crate::{
     config::{Config, Export},
     export::sink::Exporter,
@@ -18,7 +18,12 @@ use crate::{
 };
 
 /// Runs the sensor until SIGINT or SIGTERM.
-pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    state_dir: &Path,
+    policy: Option<&Path>,
+    config: Config,
+    term: Term,
+) -> anyhow::Result<ExitCode> {
     let catalogue = Arc::new(config.catalogue()?);
     let prices = config.prices()?;
     let opened = fleet_key::open(state_dir)?;
@@ -29,6 +34,8 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
     let boot_id = boot_id.trim().to_owned();
     let sink = sink::open(config.output.format, term, std::io::stdout());
     let (sink, past) = super::log::open(state_dir, &config.log, &opened.key, &boot_id, sink)?;
+    let (policy, watch) =
+        look_back::source(policy, state_dir, &config).watch().map_err(look_back::refused)?;
     if config.kernel.log {
         tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;
     }
@@ -52,7 +59,8 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
         // Before anything is attached, so that no signal can leave something behind.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let sensor = Sensor::start(options, kit, past).map_err(without_wrapper)?;
+        let mut sensor = Sensor::start(options, kit, past).map_err(without_wrapper)?;
+        sensor.set_policy(policy, watch);
         tracing::info!("attached; every model call on this host is shown from now on (stop with Ctrl-C)");
         let stop = async {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! Where records go: the flow log, and standard output as readable lines or as JSON.
 
 pub mod compact;
+pub mod falco;
 pub mod fan_out;
 pub mod json;
 pub mod log;

@@ -85,9 +85,14 @@ impl<V: Entry> Table<V> {
         let going = (self.items.len() / MAKE_ROOM).max(1);
         let (_, newest_going, _) = times.select_nth_unstable(going - 1);
         let newest_going = *newest_going;
-        let before = self.items.len();
-        self.items.retain(|(_, value)| value.last() > newest_going);
-        self.forgotten += (before - self.items.len()) as u64;
+        // Of many that were seen at the same time no more than this go.
+        let mut left = going;
+        self.items.retain(|(_, value)| {
+            let goes = left > 0 && value.last() <= newest_going;
+            left -= usize::from(goes);
+            !goes
+        });
+        self.forgotten += (going - left) as u64;
         self.places.clear();
         for (at, (name, _)) in (0..).zip(&self.items) {
             self.places.insert(name.clone(), at);
@@ -121,5 +126,15 @@ mod tests {
         assert_eq!((table.len(), table.forgotten), (15, 2));
         assert!(table.get("1").is_some() && table.get("2").is_none() && table.get("3").is_none());
         assert_eq!(table.get("16").unwrap().last, 16);
+    }
+
+    #[test]
+    fn of_many_seen_at_once_only_an_eighth_goes() {
+        let mut table: Table<Span> = Table::new(16);
+        for name in 0..40u64 {
+            table.entry(&name.to_string()).unwrap().1.add(7);
+            assert!(table.len() <= 16);
+        }
+        assert!(table.len() >= 14, "{}", table.len());
     }
 }

@@ -1,0 +1,165 @@
+//! How fast the detector is and how much it remembers; run by `cargo xtask bench detect`.
+//!
+//! Prints one JSON object. `--log FILE` also writes the records as JSON lines, for another program to count.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use attribution::detect::Detector;
+use proto::v1::{
+    Ancestor, Cost, Credential, Endpoint, ModelCall, Process, Record, Sensor, Tokens, Workload, record::Body,
+};
+
+/// 2026-03-10.
+const START: u64 = 20_522 * 86_400_000_000_000;
+/// Records made at once; they are used again with new numbers and times.
+const BATCH: u64 = 50_000;
+/// Records of the measurement of speed.
+const RECORDS: u64 = 2_000_000;
+/// Credentials and principals of the measurement of memory.
+const CREDENTIALS: u64 = 1_000_000;
+const PRINCIPALS: u64 = 100_000;
+
+fn record(index: u64, principals: u64, credentials: u64) -> Record {
+    let place = index % principals;
+    let call = ModelCall {
+        flow_id: format!("{}", index % 20_000),
+        binding: "client_random".into(),
+        operation: "chat".into(),
+        model_requested: if index % 3 == 0 { "gpt-5" } else { "gpt-5-mini" }.into(),
+        status: Some(200),
+        tokens: Some(Tokens { input: Some(100 + index % 4000), output: Some(200), ..Tokens::default() }),
+        cost: Some(Cost { amount: "0.00123".into(), currency: "USD".into(), ..Cost::default() }),
+        session: format!("s-{}", place % 5000),
+        process: Some(Process {
+            pid: 1000 + place as u32,
+            start_time: START,
+            exe: "/usr/bin/agent".into(),
+            uid: Some(0),
+            cgroup: format!("/system.slice/agent-{place}.service"),
+            ancestors: vec![Ancestor { pid: 1, start_time: 1, exe: "/usr/lib/systemd/systemd".into() }],
+            ..Process::default()
+        }),
+        workload: Some(Workload {
+            id: format!("systemd://host-{}/agent-{place}.service", place % 100),
+            kind: "systemd".into(),
+            name: format!("agent-{place}.service"),
+            ..Workload::default()
+        }),
+        credential: Some(Credential {
+            fingerprint: format!("kw1-a1b2c3d4-{:026}", index % credentials),
+            provider: "openai".into(),
+            kind: "api_key".into(),
+            lifetime: "static".into(),
+            hint: "sk-proj-…abcd".into(),
+            carrier: "header:authorization".into(),
+            evidence: "wire".into(),
+            ..Credential::default()
+        }),
+        endpoint: Some(Endpoint {
+            provider: "openai".into(),
+            host: "api.openai.com".into(),
+            host_evidence: "http_host".into(),
+            address: "203.0.113.7".into(),
+            port: 443,
+        }),
+        ..ModelCall::default()
+    };
+    let mut record = Record::new(START, Body::ModelCall(Box::new(call)));
+    record.sensor = Some(Sensor { host: format!("host-{}", index % 8), boot_id: "boot".into(), seq: 0 });
+    record
+}
+
+/// Gives the records of a batch the numbers and times that follow.
+fn renumber(batch: &mut [Record], from: u64) {
+    for (index, record) in (from..).zip(batch) {
+        record.time = START + index * 1_000_000;
+        if let Some(sensor) = &mut record.sensor {
+            sensor.seq = index / 8;
+        }
+    }
+}
+
+fn rss_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Records a second by the processor time of this thread's wall clock.
+fn speed() -> (f64, u64) {
+    let mut batch: Vec<Record> = (0..BATCH).map(|index| record(index, 1000, 1500)).collect();
+    let mut detector = Detector::new(Arc::default());
+    let (mut spent, mut findings) = (Duration::ZERO, 0);
+    for from in (0..RECORDS).step_by(BATCH as usize) {
+        renumber(&mut batch, from);
+        let start = Instant::now();
+        for record in &batch {
+            findings += detector.record(record).len() as u64;
+        }
+        spent += start.elapsed();
+    }
+    (RECORDS as f64 / spent.as_secs_f64(), findings)
+}
+
+/// Bytes of resident memory for a principal and for a credential used by one of them.
+fn memory() -> (u64, u64, [usize; 3]) {
+    let mut detector = Detector::new(Arc::default());
+    let before = rss_kib();
+    // Principals first, all with one credential; then a credential each.
+    for index in 0..PRINCIPALS {
+        let mut one = [record(index, PRINCIPALS, 1)];
+        renumber(&mut one, index);
+        detector.record(&one[0]);
+    }
+    let principals = rss_kib();
+    for index in 0..CREDENTIALS {
+        let mut one = [record(index, PRINCIPALS, CREDENTIALS)];
+        renumber(&mut one, PRINCIPALS + index);
+        detector.record(&one[0]);
+    }
+    let credentials = rss_kib();
+    let known = detector.known();
+    let each = |from: u64, to: u64, count: u64| to.saturating_sub(from) * 1024 / count;
+    (each(before, principals, PRINCIPALS), each(principals, credentials, CREDENTIALS), known)
+}
+
+fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, path] = arguments.as_slice()
+        && flag == "--log"
+    {
+        let mut out = BufWriter::new(File::create(path)?);
+        let mut batch: Vec<Record> = (0..BATCH).map(|index| record(index, 1000, 1500)).collect();
+        for from in [0, BATCH, 2 * BATCH, 3 * BATCH] {
+            renumber(&mut batch, from);
+            for record in &batch {
+                serde_json::to_writer(&mut out, record)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        return out.flush();
+    }
+    let (per_principal, per_credential, [credentials, principals, sessions]) = memory();
+    let rss = rss_kib();
+    let (per_second, findings) = speed();
+    println!(
+        "{}",
+        serde_json::json!({
+            "records_per_second": per_second.round(),
+            "records": RECORDS,
+            "findings": findings,
+            "bytes_per_principal": per_principal,
+            "bytes_per_credential": per_credential,
+            "credentials": credentials,
+            "principals": principals,
+            "sessions": sessions,
+            "rss_kib": rss,
+        })
+    );
+    Ok(())
+}
