@@ -9,6 +9,8 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
+use crate::identity::answer::{Answer, Source, SourceState};
+
 /// A process generation. The pair names one process until reboot; a pid alone never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ProcessKey {
@@ -29,6 +31,15 @@ pub struct Task {
     pub uid: u32,
     /// Name of the thread.
     pub comm: String,
+}
+
+/// A cgroup: the inode of its folder, in one hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct CgroupKey {
+    /// Number of the hierarchy, as in /proc/PID/cgroup; 0 is cgroup v2.
+    pub hierarchy: u32,
+    /// Inode; in cgroup v2 the cgroup id.
+    pub id: u64,
 }
 
 /// A file by device and inode; a path never identifies one.
@@ -270,5 +281,30 @@ pub enum Event {
     Tick {
         /// Now.
         time_ns: u64,
+    },
+    /// Where a process is in a cgroup v1 hierarchy, on hosts that have them.
+    Member {
+        /// The process.
+        process: ProcessKey,
+        /// The cgroup.
+        cgroup: CgroupKey,
+        /// Its path.
+        path: String,
+    },
+    /// A cgroup is gone.
+    CgroupGone {
+        /// When this was found.
+        time_ns: u64,
+        /// The cgroup.
+        cgroup: CgroupKey,
+    },
+    /// What a source of identity says.
+    Identity(Box<Answer>),
+    /// Whether a source of identity can be asked.
+    Source {
+        /// The source.
+        source: Source,
+        /// Its state.
+        state: SourceState,
     },
 }

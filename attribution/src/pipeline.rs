@@ -8,9 +8,9 @@ use proto::v1::{self, Record, record::Body};
 use crate::call::{Finished, Piece, Toolkit};
 use crate::detect::SharedCredential;
 use crate::endpoint::Catalogue;
-use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
+use crate::event::{CgroupKey, Event, FileId, Handle, ProcessKey, Protocol};
 use crate::flow::{FlowTable, Names};
-use crate::identity::{arguments, cgroup, process::ProcessTable};
+use crate::identity::{arguments, process::ProcessTable, workload::Workloads};
 
 mod connections;
 mod flows;
@@ -63,7 +63,7 @@ pub struct Attribution {
     now_ns: u64,
     seq: u64,
     processes: ProcessTable,
-    cgroups: Recent<u64, String>,
+    workloads: Workloads,
     names: Names,
     flows: FlowTable,
     connections: Connections,
@@ -86,7 +86,7 @@ impl Attribution {
             now_ns: 0,
             seq: 0,
             processes: ProcessTable::default(),
-            cgroups: Recent::new(limits::MAX_CGROUPS),
+            workloads: Workloads::default(),
             names: Names::default(),
             flows: FlowTable::default(),
             connections: Connections::default(),
@@ -114,6 +114,11 @@ impl Attribution {
                 self.at(time_ns);
                 image.args = self.presentable(image.args);
                 self.processes.exec(&task, parent, image);
+                // Only a container runtime moves a process between fork and exec, and never out of a container.
+                let member = self.processes.get(task.process).and_then(|process| process.member);
+                if member.is_some_and(|member| !self.workloads.is_container(member)) {
+                    self.processes.set_member(task.process, None);
+                }
             }
             Event::Exit { time_ns, process } => self.exited(process, time_ns),
             Event::Running { pid, start_ns, tick_ns, parent, uid, mut image, cgroup } => {
@@ -121,7 +126,10 @@ impl Attribution {
                 let key = ProcessKey { pid, start_ns };
                 self.processes.running(key, tick_ns, parent, uid, image, &cgroup);
             }
-            Event::Cgroup { id, path } => self.cgroups.insert(id, path),
+            Event::Cgroup { id, path } => {
+                let now = self.wall(self.now_ns);
+                self.workloads.cgroup(CgroupKey { hierarchy: 0, id }, path, now);
+            }
             Event::Existing { flow } => {
                 if let Some(known) = self.flows.get_or_add(&flow) {
                     known.pre_existing = true;
@@ -151,6 +159,24 @@ impl Attribution {
             }
             Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
             Event::Tick { time_ns } => self.tick(time_ns),
+            Event::Member { process, cgroup, path } => {
+                let now = self.wall(self.now_ns);
+                self.workloads.cgroup(cgroup, path, now);
+                self.processes.set_member(process, Some(cgroup));
+            }
+            Event::CgroupGone { time_ns, cgroup } => {
+                self.at(time_ns);
+                self.workloads.gone(cgroup, self.now_ns, self.wall(self.now_ns));
+            }
+            Event::Identity(mut answer) => {
+                // People put anything into labels.
+                for (key, value) in answer.facts.iter_mut().flat_map(|facts| &mut facts.labels) {
+                    let clean = self.kit.redactor.redact_text(&format!("{key}={value}"));
+                    *value = clean.strip_prefix(&format!("{key}=")).map_or(clean.clone(), str::to_owned);
+                }
+                self.workloads.answer(*answer, self.now_ns);
+            }
+            Event::Source { source, state } => self.workloads.source(source, state),
         }
     }
 
@@ -186,6 +212,8 @@ impl Attribution {
         counts.flows = self.flows.len() as u64;
         counts.connections = self.connections.len() as u64;
         counts.names = self.names.len() as u64;
+        let (cgroups, subjects) = self.workloads.len();
+        (counts.cgroups, counts.identities) = (cgroups as u64, subjects as u64);
         counts.processes_evicted = self.processes.dropped.evicted;
         counts.flows_refused = self.flows.refused;
         counts
@@ -203,6 +231,7 @@ impl Attribution {
         }
         self.swept_ns = now;
         self.processes.expire(now);
+        self.workloads.expire(now);
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
         for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");
@@ -292,10 +321,6 @@ fn protocol(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     }
-}
-
-fn workload(host: &str, process: &v1::Process) -> v1::Workload {
-    cgroup::workload(host, &process.cgroup, process.uid, &process.exe)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{ProcessImage, ProcessKey, Task};
+use crate::event::{CgroupKey, ProcessImage, ProcessKey, Task};
 
 /// Processes kept, alive or recently ended; the oldest ended ones make room.
 pub const MAX_PROCESSES: usize = 65_536;
@@ -33,6 +33,8 @@ pub struct Process {
     pub cgroup_id: Option<u64>,
     /// Cgroup path of a process found in /proc.
     pub cgroup: Option<Arc<str>>,
+    /// Cgroup v1 that says whose it is, as far as read.
+    pub member: Option<CgroupKey>,
     ended_ns: Option<u64>,
     /// Resolution of the start time of a /proc entry that no kernel event has named yet.
     coarse_ns: Option<u64>,
@@ -69,6 +71,7 @@ impl Process {
             uid: None,
             cgroup_id: None,
             cgroup: None,
+            member: None,
             ended_ns: None,
             coarse_ns: None,
         }
@@ -120,6 +123,7 @@ impl ProcessTable {
             process.uid = parent.uid;
             process.cgroup_id = parent.cgroup_id;
             process.cgroup.clone_from(&parent.cgroup);
+            process.member = parent.member;
         }
         self.insert(process);
     }
@@ -127,14 +131,24 @@ impl ProcessTable {
     /// The process runs a new program.
     pub fn exec(&mut self, task: &Task, parent: ProcessKey, image: ProcessImage) {
         self.name_exactly(task.process);
-        let known_parent = self.processes.get(&task.process).and_then(|known| known.parent);
+        let known = self.processes.get(&task.process);
+        let (known_parent, member) = known.map_or((None, None), |known| (known.parent, known.member));
         let mut process = Process::new(task.process);
+        process.member = member;
         // The first parent is the one that made it; a later one only adopted it.
         process.parent = Some(known_parent.unwrap_or(parent));
         process.image = Some(Arc::new(image));
         process.uid = Some(task.uid);
         process.cgroup_id = Some(task.cgroup_id);
         self.insert(process);
+    }
+
+    /// Where a process is in a cgroup v1 hierarchy.
+    pub fn set_member(&mut self, key: ProcessKey, member: Option<CgroupKey>) {
+        self.name_exactly(key);
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.member = member;
+        }
     }
 
     /// The process ended at `time_ns`.

@@ -2,8 +2,6 @@
 
 /// TLS connections whose plaintext is followed.
 pub const MAX_CONNECTIONS: usize = 16_384;
-/// Cgroup paths remembered.
-pub(super) const MAX_CGROUPS: usize = 65_536;
 /// Processes of which the TLS library is remembered.
 pub(super) const MAX_LIBRARIES: usize = 16_384;
 /// Connections remembered as going elsewhere, so that what is still on its way of them is not read.
@@ -43,4 +41,8 @@ pub struct Counts {
     pub connections: u64,
     /// Addresses with a name.
     pub names: u64,
+    /// Cgroups in the table.
+    pub cgroups: u64,
+    /// Containers, pods, units and processes of which a source has told.
+    pub identities: u64,
 }

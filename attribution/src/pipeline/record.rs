@@ -2,10 +2,11 @@
 
 use proto::v1;
 
-use super::{Attribution, protocol, workload};
+use super::{Attribution, protocol};
 use crate::call::Finished;
 use crate::event::{ProcessKey, Shape, Task};
 use crate::flow::{self, Flow, Host};
+use crate::identity::workload::{Asked, Place};
 
 /// Coverage reasons of flows whose plaintext was not read.
 const QUIC: &str = "quic: the payload of QUIC is not read";
@@ -20,13 +21,6 @@ impl Attribution {
     pub(super) fn process(&self, task: &Task) -> v1::Process {
         let known = self.processes.get(task.process);
         let image = known.and_then(|known| known.image.clone());
-        let cgroup = self
-            .cgroups
-            .get(&task.cgroup_id)
-            .filter(|path| path.len() > 1)
-            .cloned()
-            .or_else(|| known.and_then(|known| known.cgroup.as_deref().map(str::to_owned)))
-            .or_else(|| self.cgroups.get(&task.cgroup_id).cloned());
         v1::Process {
             pid: task.process.pid,
             start_time: self.processes.started(task.process),
@@ -35,13 +29,30 @@ impl Attribution {
             args: image.as_ref().map(|image| image.args.clone()).unwrap_or_default(),
             uid: Some(task.uid),
             ancestors: self.ancestors(task.process),
-            cgroup: cgroup.unwrap_or_default(),
+            cgroup: self.place(task).path.to_owned(),
             cgroup_id: Some(task.cgroup_id),
             unknown_reason: match image {
                 Some(_) => String::new(),
                 None => self.processes.unknown_reason().to_owned(),
             },
         }
+    }
+
+    /// The workload of a process; `process` is what a record says of it.
+    pub(super) fn workload(&self, task: &Task, process: &v1::Process) -> v1::Workload {
+        self.workloads.workload(&Asked {
+            host: &self.sensor.host,
+            process: task.process,
+            uid: process.uid,
+            exe: &process.exe,
+            place: self.place(task),
+        })
+    }
+
+    fn place(&self, task: &Task) -> Place<'_> {
+        let known = self.processes.get(task.process);
+        let told = known.and_then(|known| known.cgroup.as_deref());
+        self.workloads.place(task.cgroup_id, known.and_then(|known| known.member), told)
     }
 
     fn ancestors(&self, process: ProcessKey) -> Vec<v1::Ancestor> {
@@ -63,6 +74,7 @@ impl Attribution {
         call: Finished,
     ) -> v1::ModelCall {
         let process = self.process(&call.task);
+        let workload = self.workload(&call.task, &process);
         let flow = self.flows.get(cookie);
         let elapsed = |end: u64| end.saturating_sub(call.started_ns) / 1_000_000;
         v1::ModelCall {
@@ -87,7 +99,7 @@ impl Attribution {
             request_id: call.request_id,
             session_id: call.session_id,
             user_agent: call.user_agent,
-            workload: Some(workload(&self.sensor.host, &process)),
+            workload: Some(workload),
             process: Some(process),
             credential: call.credential,
             endpoint: Some(endpoint(call.host.as_ref(), &call.provider, flow)),
@@ -100,12 +112,13 @@ impl Attribution {
 
     pub(super) fn flow_body(&self, flow: Flow, bytes: Option<(u64, u64)>) -> v1::Flow {
         let process = self.process(&flow.info.task);
+        let workload = self.workload(&flow.info.task, &process);
         let provider = flow.provider.clone().unwrap_or_default();
         v1::Flow {
             id: flow.id(),
             source: flow.local().map(source),
             endpoint: Some(endpoint(flow.host.as_ref(), &provider, Some(&flow))),
-            workload: Some(workload(&self.sensor.host, &process)),
+            workload: Some(workload),
             process: Some(process),
             bytes_sent: bytes.map(|(sent, _)| sent),
             bytes_received: bytes.map(|(_, received)| received),

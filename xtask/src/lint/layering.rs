@@ -8,13 +8,17 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
+    ("keywitness-peer-api", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
-    ("sensor-user", &["sensor-common", "keywitness-proto", "keywitness-attribution"]),
-    ("keywitness-tests", &["sensor-common", "keywitness-proto", "keywitness-attribution", "sensor-user"]),
+    ("sensor-user", &["sensor-common", "keywitness-proto", "keywitness-attribution", "keywitness-peer-api"]),
+    (
+        "keywitness-tests",
+        &["sensor-common", "keywitness-proto", "keywitness-attribution", "keywitness-peer-api", "sensor-user"],
+    ),
     ("xtask", &[]),
 ];
 /// The crate that knows neither kernel nor network, and what it must not reach even through others.
