@@ -10,7 +10,7 @@ pub mod cri {
 /// SPIRE's delegated identity API and the types it uses.
 pub mod spire {
     /// `spire.api.agent.delegatedidentity.v1`.
-    #[expect(clippy::all, missing_docs, reason = "generated code")]
+    #[expect(missing_docs, reason = "generated code")]
     pub mod delegated {
         tonic::include_proto!("spire.api.agent.delegatedidentity.v1");
     }

@@ -16,8 +16,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
-    config::KnownExecutable,
-    identity::{cgroup::Cgroups, executable::Executables, running, sockets},
+    config::{self, KnownExecutable},
+    identity::{Watch, executable::Executables, running, sockets, sources::Sources},
     sink::Sink,
     source,
     tls::policy::Policy,
@@ -49,6 +49,8 @@ pub struct Options {
     pub known_executables: Vec<KnownExecutable>,
     /// Name of this host in records.
     pub host: String,
+    /// Whom to ask about workloads.
+    pub identity: config::Identity,
 }
 
 /// Why the sensor stopped or never ran.
@@ -76,7 +78,7 @@ pub struct Sensor {
     policy: Option<Policy>,
     attribution: Attribution,
     executables: Executables,
-    cgroups: Cgroups,
+    watch: Watch,
     options: Options,
     delivered: [u64; kind::COUNT as usize],
     malformed: u64,
@@ -94,7 +96,7 @@ fn boot_ns() -> u64 {
 }
 
 impl Sensor {
-    /// Loads, attaches, and looks at what runs already. From here on nothing is missed.
+    /// Loads, attaches, and looks at what runs already. From here on nothing is missed. Needs a tokio runtime.
     pub fn start(options: Options, kit: Toolkit) -> Result<Self, SensorError> {
         let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log)?;
         let tables = Tables::take(&mut loaded.ebpf)?;
@@ -108,7 +110,7 @@ impl Sensor {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let info = SensorInfo { host: options.host.clone(), boot_id: boot_id.trim().to_owned() };
         let mut sensor = Self {
-            cgroups: Cgroups::new(cgroup_root()?),
+            watch: Watch::new(cgroup_root()?, Sources::start(&options.identity, &options.host)),
             attribution: Attribution::new(kit, info),
             executables: Executables::default(),
             delivered: [0; kind::COUNT as usize],
@@ -121,8 +123,16 @@ impl Sensor {
             options,
         };
         sensor.tell_clock();
-        for event in running::scan() {
+        for event in sensor.watch.sources().first().collect::<Vec<_>>() {
             sensor.attribution.event(event);
+        }
+        for event in running::scan() {
+            let process = match &event {
+                Event::Running { pid, start_ns, .. } => Some(ProcessKey { pid: *pid, start_ns: *start_ns }),
+                _ => None,
+            };
+            sensor.attribution.event(event);
+            process.into_iter().for_each(|process| sensor.learn_member(process));
         }
         sensor.take_over();
         if let Some(policy) = &mut sensor.policy {
@@ -153,6 +163,13 @@ impl Sensor {
                 _ = tick.tick() => self.tick(sink),
                 _ = clock.tick() => {
                     self.tell_clock();
+                    for event in self.watch.gone(boot_ns()) {
+                        self.attribution.event(event);
+                    }
+                    Ok(())
+                }
+                event = self.watch.sources().next() => {
+                    self.attribution.event(event);
                     Ok(())
                 }
                 _ = status.tick() => self.status(sink, false),
@@ -223,6 +240,10 @@ impl Sensor {
     }
 
     fn event(&mut self, mut event: Event) {
+        let executed = match &event {
+            Event::Exec { task, .. } => Some(task.process),
+            _ => None,
+        };
         match &mut event {
             Event::Exec { task, image, time_ns, .. } => {
                 self.executables.resolve(task.process.pid, image);
@@ -247,11 +268,19 @@ impl Sensor {
             _ => {}
         }
         self.attribution.event(event);
+        // After the process is known.
+        executed.into_iter().for_each(|process| self.learn_member(process));
     }
 
     fn learn_cgroup(&mut self, id: u64, pid: u32) {
-        if let Some(path) = self.cgroups.learn(id, pid) {
-            self.attribution.event(Event::Cgroup { id, path });
+        if let Some(event) = self.watch.cgroup(id, pid) {
+            self.attribution.event(event);
+        }
+    }
+
+    fn learn_member(&mut self, process: ProcessKey) {
+        if let Some(event) = self.watch.member(process) {
+            self.attribution.event(event);
         }
     }
 
@@ -291,6 +320,8 @@ impl Sensor {
     }
 
     fn caller(&mut self, process: ProcessKey) {
+        self.learn_member(process);
+        self.watch.sources().ask_process(process);
         let Some(policy) = &mut self.policy else { return };
         let coverage = policy.caller(&mut self.loaded.ebpf, process, boot_ns());
         policy.allow_search(&mut self.tables);

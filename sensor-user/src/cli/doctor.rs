@@ -1,11 +1,13 @@
 //! `keywitness doctor`: what this host can do, and what is lost without what it cannot.
 
 mod checks;
+mod sources;
 mod table;
 
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
+use proto::v1;
 use serde::Serialize;
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
         LoadError, Loaded,
         hooks::{HOOKS, Hook},
     },
+    config,
     term::Term,
 };
 use checks::Check;
@@ -73,6 +76,8 @@ struct Report {
     error: Option<String>,
     checks: Vec<Check>,
     hooks: Vec<HookReport>,
+    /// Sources of identity; each is optional.
+    sources: Vec<v1::SourceState>,
 }
 
 impl Verdict {
@@ -85,11 +90,12 @@ impl Verdict {
     }
 }
 
-pub(super) fn run(args: &DoctorArgs, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &DoctorArgs, identity: &config::Identity, term: Term) -> anyhow::Result<ExitCode> {
     // All links are closed again when the trial is dropped.
     let trial = Loaded::load(TRIAL_RING_BYTES, false)
         .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());
-    let report = Report::new(checks::all(&trial), trial);
+    let mut report = Report::new(checks::all(&trial), trial);
+    report.sources = sources::look(identity)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
@@ -135,7 +141,8 @@ impl Report {
             Ok(_) if hooks.iter().all(|hook| hook.state == State::Ok) => Verdict::Ok,
             Ok(_) => Verdict::Degraded,
         };
-        Self { state, error: trial.err().map(|error| error.to_string()), checks, hooks }
+        let error = trial.err().map(|error| error.to_string());
+        Self { state, error, checks, hooks, sources: Vec::new() }
     }
 }
 

@@ -153,8 +153,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             run::run(&args.state.state_dir, config, term)
         }
         Command::Doctor(args) => {
-            Config::load(file.as_deref())?.catalogue()?;
-            doctor::run(&args, term)
+            let config = Config::load(file.as_deref())?;
+            config.catalogue()?;
+            doctor::run(&args, &config.identity, term)
         }
         Command::Fingerprint(args) => fingerprint::run(&args, &Config::load(file.as_deref())?),
         Command::Config(args) => config::run(&args),

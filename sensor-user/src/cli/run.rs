@@ -34,6 +34,7 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
         hit_budget_per_s: u64::from(config.tls.hit_budget_per_s),
         known_executables: config.tls.known_executables.clone(),
         host: host(&config)?,
+        identity: config.identity.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

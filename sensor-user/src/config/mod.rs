@@ -13,11 +13,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use attribution::{credential::Hint, endpoint::Catalogue};
+use attribution::{credential::Hint, endpoint::Catalogue, identity::answer::Source};
 use serde::{Deserialize, de::IgnoredAny};
 
+use crate::identity::sources::SOURCES;
+
 pub use error::ConfigError;
-pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval};
+pub use values::{Format, HostName, KnownExecutable, Kubernetes, RingBytes, StatusInterval};
 
 /// Where the file is looked for unless one is named.
 pub const DEFAULT_PATH: &str = "/etc/keywitness/config.toml";
@@ -103,11 +105,29 @@ pub struct Tls {
 }
 
 /// Section `[identity]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
     /// Host name in records instead of the machine's own.
     pub host: Option<HostName>,
+    /// Name of the cluster in records; empty: the uid of its namespace `kube-system`.
+    pub cluster: String,
+    /// Name of this node in the cluster; by default `NODE_NAME`, then the host's.
+    pub node: Option<String>,
+    /// SPIFFE trust domain of which ids are derived; empty: none are.
+    pub trust_domain: String,
+    /// Which Kubernetes API is asked.
+    pub kubernetes: Kubernetes,
+    /// Sockets of containerd and CRI-O.
+    pub cri: Vec<PathBuf>,
+    /// Sockets of Docker.
+    pub docker: Vec<PathBuf>,
+    /// Sockets of Podman.
+    pub podman: Vec<PathBuf>,
+    /// Sockets of the system's D-Bus.
+    pub systemd: Vec<PathBuf>,
+    /// Admin socket of SPIRE's agent.
+    pub spire: Option<PathBuf>,
 }
 
 /// Section `[credentials]`.
@@ -117,6 +137,27 @@ pub struct Credentials {
     /// What is shown beside the fingerprint.
     #[serde(deserialize_with = "values::hint")]
     pub hint: Hint,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        let sockets = |source| {
+            let row = SOURCES.iter().find(|row| row.source == source);
+            row.map(|row| row.sockets.iter().map(PathBuf::from).collect()).unwrap_or_default()
+        };
+        Self {
+            host: None,
+            cluster: String::new(),
+            node: None,
+            trust_domain: String::new(),
+            kubernetes: Kubernetes::Auto,
+            cri: sockets(Source::Cri),
+            docker: sockets(Source::Docker),
+            podman: sockets(Source::Podman),
+            systemd: sockets(Source::Systemd),
+            spire: None,
+        }
+    }
 }
 
 impl Default for Tls {

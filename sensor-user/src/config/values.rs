@@ -1,6 +1,6 @@
 //! Values with limits, checked where they enter: in the file and on the command line alike.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 
 use attribution::credential::Hint;
 use serde::{Deserialize, Deserializer};
@@ -35,6 +35,19 @@ pub struct HostName(String);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct KnownExecutable(String);
+
+/// Which Kubernetes API is asked: `auto`, `off` or the path of a kubeconfig.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Kubernetes {
+    /// That of the cluster this runs in, if any
+    #[default]
+    Auto,
+    /// None
+    Off,
+    /// That of this file's current context
+    File(PathBuf),
+}
 
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +171,19 @@ impl TryFrom<String> for KnownExecutable {
         // The parser knows the place of the list only, so the value is named.
         let wrong = || format!("`{text}` is neither file name nor absolute path; only its end may be `*`");
         if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
+    }
+}
+
+impl TryFrom<String> for Kubernetes {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            path if path.starts_with('/') => Ok(Self::File(text.into())),
+            _ => Err(BadValue("must be \"auto\", \"off\" or the absolute path of a kubeconfig".into())),
+        }
     }
 }
 

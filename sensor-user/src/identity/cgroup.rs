@@ -46,11 +46,21 @@ impl Cgroups {
         }
     }
 
+    /// A cgroup that is gone: what comes under its id is another.
+    pub fn forget(&mut self, id: u64) {
+        self.known.remove(&id);
+        self.missing.remove(&id);
+    }
+
+    /// The folder of the cgroup at `path`.
+    pub fn folder(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
     fn of_process(&self, id: u64, pid: u32) -> Option<String> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let directory = self.root.join(path.trim_start_matches('/'));
-        (std::fs::metadata(directory).ok()?.ino() == id).then(|| path.to_owned())
+        (std::fs::metadata(self.folder(path)).ok()?.ino() == id).then(|| path.to_owned())
     }
 
     fn search(&self, id: u64) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The processes that ran before the sensor, from /proc.
 
-use attribution::event::{Event, ProcessImage};
+use attribution::event::{Event, ProcessImage, ProcessKey};
 use procfs::process::Process;
 use zeroize::Zeroizing;
 
@@ -64,4 +64,16 @@ fn cgroup(process: &Process) -> String {
     of(&|entry| entry.controllers.iter().any(|name| name == "name=systemd"))
         .filter(|path| path.len() > 1)
         .unwrap_or(unified)
+}
+
+/// The /proc entry of this very process: one that is open stays that of its process.
+pub(super) fn open(process: ProcessKey) -> Option<Process> {
+    let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
+    let found = Process::new(i32::try_from(process.pid).ok()?).ok()?;
+    (found.stat().ok()?.starttime == process.start_ns / tick_ns).then_some(found)
+}
+
+/// Whether a process is still there.
+pub(super) fn is_process(process: ProcessKey) -> bool {
+    open(process).is_some()
 }

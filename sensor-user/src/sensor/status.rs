@@ -54,11 +54,14 @@ impl Sensor {
             ("process", "table_full", counts.processes_evicted),
             ("probe", "attach_failed", policy.failed),
             ("probe", "limit", policy.refused),
+            ("identity_question", "queue_full", self.watch.unasked()),
         ];
         let gauges = [
             ("processes", counts.processes, attribution::identity::process::MAX_PROCESSES),
             ("flows", counts.flows, attribution::flow::MAX_FLOWS),
             ("connections", counts.connections, attribution::pipeline::MAX_CONNECTIONS),
+            ("cgroups", counts.cgroups, attribution::identity::workload::MAX_CGROUPS),
+            ("identities", counts.identities, attribution::identity::workload::MAX_SUBJECTS),
             ("probed_files", policy.files, sensor_common::tls::MAX_TARGETS as usize),
             ("probed_files_limited", policy.demoted, sensor_common::tls::MAX_TARGETS as usize),
         ];
@@ -90,6 +93,7 @@ impl Sensor {
                 .collect(),
             last,
             gaps: Vec::new(),
+            sources: self.watch.told(),
         })
     }
 

@@ -17,7 +17,13 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("sensor-user", &["sensor-common", "keywitness-proto", "keywitness-attribution", "keywitness-peer-api"]),
     (
         "keywitness-tests",
-        &["sensor-common", "keywitness-proto", "keywitness-attribution", "keywitness-peer-api", "sensor-user"],
+        &[
+            "sensor-common",
+            "keywitness-proto",
+            "keywitness-attribution",
+            "keywitness-peer-api",
+            "sensor-user",
+        ],
     ),
     ("xtask", &[]),
 ];

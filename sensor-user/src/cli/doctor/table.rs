@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::{Report, State, Verdict};
 use crate::{
     bpf::hooks::Point,
+    identity::sources::SOURCES,
     term::{Style, Term, escape},
 };
 
@@ -57,6 +58,7 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
             writeln!(out, "  since Linux {}; fallback: {}", hook.since, hook.fallback)?;
         }
     }
+    sources(report, term, out)?;
     writeln!(out)?;
     let good = report.hooks.iter().filter(|hook| hook.state == State::Ok).count();
     let count = format!("{good} of {} hooks", report.hooks.len());
@@ -71,6 +73,32 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
         }
     };
     writeln!(out, "{}", term.paint(style, &summary))
+}
+
+/// The sources of identity, which are all optional.
+fn sources(report: &Report, term: Term, out: &mut impl Write) -> io::Result<()> {
+    if report.sources.is_empty() {
+        return Ok(());
+    }
+    let name = report.sources.iter().map(|source| source.name.len()).max().unwrap_or(0);
+    writeln!(out, "\n{}", term.paint(Style::Dim, &format!("{:name$}  {:9}  ", "SOURCE", "STATE")))?;
+    for source in &report.sources {
+        let style = match source.state.as_str() {
+            "connected" => Style::Good,
+            "waiting" => Style::Warn,
+            _ => Style::Dim,
+        };
+        let gives = SOURCES.iter().find(|row| row.source.name() == source.name).map_or("", |row| row.gives);
+        let reason = escape(&source.reason, MAX_CHARS);
+        writeln!(
+            out,
+            "{:name$}  {}  {reason}{}",
+            source.name,
+            term.paint(style, &format!("{:9}", source.state)),
+            term.paint(Style::Dim, &format!(" ({gives})"))
+        )?;
+    }
+    Ok(())
 }
 
 /// Where a hook goes, in words.
