@@ -28,9 +28,17 @@ impl Cgroup {
         Ok(Self(path))
     }
 
+    /// A new cgroup of exactly this name below `self`.
+    pub fn child(&self, name: &str) -> Result<Self> {
+        let path = self.0.join(name);
+        std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
     /// Path as records name it: from the cgroup root, with a leading slash.
     pub fn name(&self) -> String {
-        format!("/{}", self.0.file_name().unwrap_or_default().to_string_lossy())
+        let below = root().ok().and_then(|root| self.0.strip_prefix(root).ok().map(Path::to_owned));
+        format!("/{}", below.unwrap_or_default().display())
     }
 
     /// The file that moves a process in.

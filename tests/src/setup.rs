@@ -11,15 +11,19 @@ use sha2::{Digest, Sha256};
 use crate::paths;
 
 /// Debian packages the end-to-end tests and benchmarks need.
-pub const PACKAGES: [&str; 10] = [
+pub const PACKAGES: [&str; 14] = [
     "bpftool",
+    "busybox-static",
+    "containerd",
     "curl",
+    "docker.io",
     "gdb",
     "iproute2",
     "nginx-light",
     "nodejs",
     "npm",
     "python3-venv",
+    "runc",
     "util-linux",
     "wrk",
 ];

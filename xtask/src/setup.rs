@@ -22,7 +22,7 @@ const BENCH_TOOLS: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 /// Programs of the end-to-end tests, each with its package.
-const TEST_TOOLS: [(&str, &str); 11] = [
+const TEST_TOOLS: [(&str, &str); 15] = [
     ("nginx", "nginx-light"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),
@@ -34,6 +34,10 @@ const TEST_TOOLS: [(&str, &str); 11] = [
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("busybox", "busybox-static"),
+    ("containerd", "containerd"),
+    ("dockerd", "docker.io"),
+    ("runc", "runc"),
 ];
 
 /// What to set up.

@@ -6,3 +6,4 @@ mod limits;
 mod owners;
 mod properties;
 mod script;
+mod workloads;

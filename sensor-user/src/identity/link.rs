@@ -161,6 +161,7 @@ pub(super) async fn run<P: Peer>(mut peer: P, mouth: Mouth, mut questions: mpsc:
                 Ok((connection, detail)) => {
                     mouth.state(SourceState::Connected, &detail).await;
                     backoff.reset();
+                    told = None;
                     match talk(&peer, connection, &mouth, &mut questions, &mut pending).await {
                         Some(reason) => SourceState::Waiting(reason),
                         None => return,
@@ -169,7 +170,7 @@ pub(super) async fn run<P: Peer>(mut peer: P, mouth: Mouth, mut questions: mpsc:
                 Err(reason) => SourceState::Waiting(reason),
             },
         };
-        if told.as_ref() != Some(&state) || matches!(state, SourceState::Waiting(_)) {
+        if told.as_ref() != Some(&state) {
             mouth.state(state.clone(), "").await;
             told = Some(state);
         }

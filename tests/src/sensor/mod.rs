@@ -119,6 +119,11 @@ impl Sensor {
         }
     }
 
+    /// The records so far.
+    pub fn records(&self) -> Vec<Record> {
+        self.seen.lock().clone()
+    }
+
     /// The fingerprint of each of `keys`, by the sensor's own command under the same fleet key.
     pub fn fingerprints<'a>(
         &self,
