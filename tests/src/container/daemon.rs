@@ -39,7 +39,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        drop(kill_process(Pid::from_child(&self.0), Signal::TERM));
+        if kill_process(Pid::from_child(&self.0), Signal::TERM).is_err() {
+            return; // it ended by itself and was waited for
+        }
         let ended = wait::until("a container daemon to end", START, || Ok(self.0.try_wait()?));
         if ended.is_err() {
             drop(self.0.kill());
