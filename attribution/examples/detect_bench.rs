@@ -30,7 +30,7 @@ fn record(index: u64, principals: u64, credentials: u64) -> Record {
         flow_id: format!("{}", index % 20_000),
         binding: "client_random".into(),
         operation: "chat".into(),
-        model_requested: if index % 3 == 0 { "gpt-5" } else { "gpt-5-mini" }.into(),
+        model_requested: if index.is_multiple_of(3) { "gpt-5" } else { "gpt-5-mini" }.into(),
         status: Some(200),
         tokens: Some(Tokens { input: Some(100 + index % 4000), output: Some(200), ..Tokens::default() }),
         cost: Some(Cost { amount: "0.00123".into(), currency: "USD".into(), ..Cost::default() }),

@@ -3,6 +3,8 @@
 //! Compared are the findings in force after the last record: id, rule, severity, title, participants with their
 //! evidence, first and last time, count. What was told on the way may differ in number.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail at once")]
+
 use std::sync::Arc;
 
 use attribution::{
@@ -63,24 +65,24 @@ fn record(seq: u64, (time, place, run, key, model): (u64, u8, u32, u8, u8), toke
     let call = ModelCall {
         flow_id: format!("{}", run % 4),
         model_requested: format!("m{model}"),
-        status: Some(if tokens % 3 == 0 { 500 } else { 200 }),
+        status: Some(if tokens.is_multiple_of(3) { 500 } else { 200 }),
         tokens: Some(Tokens { input: Some(tokens), ..Tokens::default() }),
         cost: Some(Cost { amount: format!("0.{tokens:03}"), ..Cost::default() }),
         session: if run % 2 == 0 { format!("s{run}") } else { String::new() },
         orphaned: tokens == 7,
-        binding: if tokens % 5 == 0 { "cleartext" } else { "client_random" }.into(),
+        binding: if tokens.is_multiple_of(5) { "cleartext" } else { "client_random" }.into(),
         process: Some(process),
         workload: Some(Workload { id, kind: kind.into(), ..Workload::default() }),
         credential: Some(Credential {
             fingerprint: format!("kw1-k-{key}"),
             provider: "openai".into(),
-            lifetime: if tokens % 2 == 0 { "static" } else { "" }.into(),
+            lifetime: if tokens.is_multiple_of(2) { "static" } else { "" }.into(),
             ..Credential::default()
         }),
         endpoint: Some(Endpoint {
             provider: if model == 3 { "groq" } else { "openai" }.into(),
             host: format!("host-{model}"),
-            host_evidence: if tokens % 4 == 0 { "sni" } else { "http_host" }.into(),
+            host_evidence: if tokens.is_multiple_of(4) { "sni" } else { "http_host" }.into(),
             address: "192.0.2.1".into(),
             ..Endpoint::default()
         }),

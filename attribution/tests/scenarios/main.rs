@@ -3,6 +3,8 @@
 //! Each file holds scenarios; `script.rs` says how they are written. Every scenario also runs shuffled, with every
 //! record twice, and in parts that are merged: the findings have to be the same.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail at once")]
+
 mod script;
 
 use std::{fs, path::Path};

@@ -109,8 +109,12 @@ mod tests {
     #[test]
     fn merged_windows_know_what_both_knew_and_count_the_overlap() {
         let (mut one, mut two) = (Seen::default(), Seen::default());
-        [1, 2, 300].map(|seq| one.take(seq));
-        [2, 4, 300].map(|seq| two.take(seq));
+        for seq in [1, 2, 300] {
+            one.take(seq);
+        }
+        for seq in [2, 4, 300] {
+            two.take(seq);
+        }
         assert_eq!(one.merge(&two), 2);
         assert_eq!([1, 2, 4, 300].map(|seq| one.take(seq)), [Arrival::Repeated; 4]);
         assert_eq!(one.take(5), Arrival::New);

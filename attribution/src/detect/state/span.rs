@@ -96,7 +96,9 @@ mod tests {
     #[test]
     fn spans_add_up_and_an_empty_one_says_nothing() {
         let mut span = Span::default();
-        [50, 20, 30].map(|time| span.add(time));
+        for time in [50, 20, 30] {
+            span.add(time);
+        }
         span.merge(&Span::default());
         assert_eq!(span, Span { first: 20, last: 50, count: 3 });
     }
