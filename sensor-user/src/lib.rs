@@ -10,6 +10,7 @@ pub mod export;
 pub mod fleet_key;
 pub mod identity;
 pub mod live;
+pub mod recorder;
 pub mod records;
 pub mod sensor;
 pub mod sink;

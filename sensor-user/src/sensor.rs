@@ -2,7 +2,7 @@
 
 mod status;
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use attribution::{
     call::Toolkit,
@@ -18,6 +18,7 @@ use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
     config::KnownExecutable,
     identity::{cgroup::Cgroups, executable::Executables, running, sockets},
+    recorder::Recorder,
     sink::Sink,
     source,
     tls::policy::Policy,
@@ -49,6 +50,8 @@ pub struct Options {
     pub known_executables: Vec<KnownExecutable>,
     /// Name of this host in records.
     pub host: String,
+    /// File to record events to.
+    pub record: Option<PathBuf>,
 }
 
 /// Why the sensor stopped or never ran.
@@ -60,6 +63,9 @@ pub enum SensorError {
     /// A kernel table cannot be used.
     #[error("kernel table: {0}")]
     Table(#[from] MapError),
+    /// Events cannot be recorded.
+    #[error("cannot record events: {0}")]
+    Record(#[source] io::Error),
     /// A record cannot be written.
     #[error("cannot write records: {0}")]
     Sink(#[source] io::Error),
@@ -78,6 +84,7 @@ pub struct Sensor {
     executables: Executables,
     cgroups: Cgroups,
     options: Options,
+    recorder: Option<Recorder>,
     delivered: [u64; kind::COUNT as usize],
     malformed: u64,
     since_ns: u64,
@@ -107,9 +114,18 @@ impl Sensor {
         };
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let info = SensorInfo { host: options.host.clone(), boot_id: boot_id.trim().to_owned() };
+        let recorder = match &options.record {
+            Some(path) => Some(Recorder::create(path, &info, kit.clone()).map_err(SensorError::Record)?),
+            None => None,
+        };
+        let mut attribution = Attribution::new(kit, info);
+        if recorder.is_some() {
+            attribution.record_decoded();
+        }
         let mut sensor = Self {
             cgroups: Cgroups::new(cgroup_root()?),
-            attribution: Attribution::new(kit, info),
+            attribution,
+            recorder,
             executables: Executables::default(),
             delivered: [0; kind::COUNT as usize],
             malformed: 0,
@@ -122,7 +138,7 @@ impl Sensor {
         };
         sensor.tell_clock();
         for event in running::scan() {
-            sensor.attribution.event(event);
+            sensor.feed(event);
         }
         sensor.take_over();
         if let Some(policy) = &mut sensor.policy {
@@ -173,14 +189,14 @@ impl Sensor {
             if let Err(error) = self.tables.follow(&flow) {
                 tracing::debug!(%error, cookie = flow.cookie, "the end of an open socket will not be seen");
             }
-            self.attribution.event(Event::Existing { flow });
+            self.feed(Event::Existing { flow });
         }
     }
 
     fn tell_clock(&mut self) {
         let (real, boot) = (clock_ns(ClockId::CLOCK_REALTIME), boot_ns());
         let offset_ns = i64::try_from(i128::from(real) - i128::from(boot)).unwrap_or_default();
-        self.attribution.event(Event::Clock { offset_ns });
+        self.feed(Event::Clock { offset_ns });
     }
 
     fn tick(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
@@ -190,7 +206,7 @@ impl Sensor {
             policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
         }
         self.drain(sink)?;
-        self.attribution.event(Event::Tick { time_ns: now_ns });
+        self.feed(Event::Tick { time_ns: now_ns });
         self.deliver(sink)
     }
 
@@ -246,12 +262,21 @@ impl Sensor {
             }
             _ => {}
         }
-        self.attribution.event(event);
+        self.feed(event);
+    }
+
+    /// Tells attribution, and the recording if there is one.
+    fn feed(&mut self, event: Event) {
+        let Some(recorder) = &mut self.recorder else { return self.attribution.event(event) };
+        if let Err(error) = recorder.feed(&mut self.attribution, event) {
+            tracing::error!(%error, "the recording ends here: it cannot be written");
+            self.recorder = None;
+        }
     }
 
     fn learn_cgroup(&mut self, id: u64, pid: u32) {
         if let Some(path) = self.cgroups.learn(id, pid) {
-            self.attribution.event(Event::Cgroup { id, path });
+            self.feed(Event::Cgroup { id, path });
         }
     }
 
@@ -294,7 +319,7 @@ impl Sensor {
         let Some(policy) = &mut self.policy else { return };
         let coverage = policy.caller(&mut self.loaded.ebpf, process, boot_ns());
         policy.allow_search(&mut self.tables);
-        self.attribution.event(Event::Library { process, name: coverage.library, reason: coverage.reason });
+        self.feed(Event::Library { process, name: coverage.library, reason: coverage.reason });
     }
 
     fn status(&mut self, sink: &mut dyn Sink, last: bool) -> Result<(), SensorError> {
@@ -318,6 +343,9 @@ impl Sensor {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.attribution.finish();
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish(&mut self.attribution).map_err(SensorError::Record)?;
+        }
         self.deliver(sink)?;
         self.status(sink, true)
     }

@@ -1,6 +1,10 @@
 //! `keywitness run`.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use attribution::call::Toolkit;
@@ -18,7 +22,12 @@ use crate::{
 };
 
 /// Runs the sensor until SIGINT or SIGTERM.
-pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    state_dir: &Path,
+    config: Config,
+    record: Option<PathBuf>,
+    term: Term,
+) -> anyhow::Result<ExitCode> {
     let catalogue = Arc::new(config.catalogue()?);
     let opened = fleet_key::open(state_dir)?;
     if opened.created {
@@ -37,6 +46,7 @@ pub(super) fn run(state_dir: &Path, config: Config, term: Term) -> anyhow::Resul
         hit_budget_per_s: u64::from(config.tls.hit_budget_per_s),
         known_executables: config.tls.known_executables.clone(),
         host: host(&config)?,
+        record,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
