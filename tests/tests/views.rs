@@ -13,7 +13,7 @@ use keywitness_tests::{
     sandbox::{Network, Sandbox},
     sensor::{self, Sensor, calls},
     server::Server,
-    setup, wait,
+    wait,
 };
 use proto::v1::Record;
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,7 +29,6 @@ fn call(sandbox: &Sandbox, model: &str) -> Result<String> {
 
 #[test]
 fn a_follower_sees_what_it_asked_for_and_nothing_else() -> Result<()> {
-    setup::clients()?;
     let sandbox = Sandbox::new(Network::Private)?;
     let _server = Server::start(&sandbox)?;
     let mut sensor = Sensor::start(&[])?;
@@ -71,7 +70,6 @@ fn a_follower_sees_what_it_asked_for_and_nothing_else() -> Result<()> {
 
 #[test]
 fn recorded_events_replay_without_privileges_and_hold_no_secret() -> Result<()> {
-    setup::clients()?;
     let sandbox = Sandbox::new(Network::Private)?;
     let _server = Server::start(&sandbox)?;
     let _alone = sensor::alone()?;
