@@ -182,6 +182,17 @@ impl Attribution {
         }
     }
 
+    /// Numbers go on with this one, after an earlier run of the same boot.
+    pub fn resume(&mut self, next_seq: u64) {
+        self.seq = self.seq.max(next_seq.saturating_sub(1));
+    }
+
+    /// Takes a record of an earlier run, so that nothing it led to is forgotten or told again.
+    pub fn restore(&mut self, record: &Record) {
+        // Its finding was told then.
+        let _ = self.shared.record(record);
+    }
+
     /// A `status` record of `status`, numbered like every other.
     pub fn status(&mut self, status: v1::Status) {
         self.emit(self.now_ns, Body::Status(status));

@@ -39,6 +39,8 @@ pub type Hash = [u8; HASH_BYTES];
 pub enum Kind {
     /// Records.
     Batch,
+    /// A writer began; its first number is `first`.
+    Start,
     /// The writer stopped in order; nothing follows but a new start.
     End,
     /// The segment is complete; its data is the index.
@@ -144,6 +146,28 @@ impl fmt::Display for Boot {
 }
 
 impl Header {
+    /// Of an empty frame, not hashed yet.
+    pub(crate) fn new(kind: Kind, segment: u64, before: u64, boot: Boot, previous: Hash) -> Self {
+        Self {
+            kind,
+            keyed: false,
+            count: 0,
+            segment,
+            before,
+            boot,
+            first: 0,
+            last: 0,
+            reserved: 0,
+            from_time: 0,
+            to_time: 0,
+            data_bytes: 0,
+            raw_bytes: 0,
+            data_crc: 0,
+            previous,
+            hash: Hash::default(),
+        }
+    }
+
     /// Fills in what follows from the data, and hashes.
     pub fn finish(&mut self, data: &[u8], key: Option<&Key>) {
         self.keyed = key.is_some();
@@ -171,6 +195,7 @@ impl Header {
             Kind::Batch => 1,
             Kind::End => 2,
             Kind::Seal => 3,
+            Kind::Start => 4,
         };
         out.extend_from_slice(&[kind, u8::from(self.keyed), 0, 0]);
         out.extend_from_slice(&self.count.to_le_bytes());
@@ -204,6 +229,7 @@ impl Header {
                 1 => Kind::Batch,
                 2 => Kind::End,
                 3 => Kind::Seal,
+                4 => Kind::Start,
                 _ => return None,
             },
             keyed: keyed != 0,

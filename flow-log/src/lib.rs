@@ -11,8 +11,11 @@ mod line;
 mod lock;
 mod reader;
 mod segment;
+pub mod storage;
 mod time;
+pub mod verify;
 mod walk;
+pub mod writer;
 
 pub use frame::{Boot, Key};
 pub use line::{Line, Position};

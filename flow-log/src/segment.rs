@@ -14,7 +14,8 @@ use crate::frame::{Boot, HEADER_BYTES, Header, INDEX_MAGIC, Kind, SKIPPABLE_BYTE
 pub(crate) const SUFFIX: &str = ".jsonl.zst";
 /// Last bytes of a complete segment.
 const SEAL_MARK: [u8; 8] = *b"kwseal1\n";
-const SEAL_BYTES: usize = SEAL_MARK.len() + 4;
+/// What tells where the seal begins.
+pub(crate) const SEAL_BYTES: usize = SEAL_MARK.len() + 4;
 const ENTRY_BYTES: usize = 64;
 
 /// Where a frame of records is, and what is in it.

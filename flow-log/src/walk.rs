@@ -160,7 +160,15 @@ impl<I: Input> Walk<I> {
             self.start = 1;
             self.offset = end;
         } else {
-            self.consume(usize::try_from(end - self.offset).unwrap_or(usize::MAX));
+            let whole = usize::try_from(end - self.offset).unwrap_or(usize::MAX);
+            let data = self.held().get(HEADER_BYTES..whole).unwrap_or_default();
+            // It is at hand, so there is no need to believe in it.
+            if crc32fast::hash(data) != header.data_crc {
+                return Ok(false);
+            }
+            self.consume(whole);
+            self.unchecked = None;
+            return Ok(true);
         }
         self.unchecked = Some(data_at);
         Ok(true)

@@ -10,6 +10,7 @@ use attribution::{
     pipeline::{Attribution, Output, SensorInfo},
 };
 use nix::time::{ClockId, clock_gettime};
+use proto::v1::{Gap, Record};
 use sensor_common::{kind, tls::verdict};
 use thiserror::Error;
 use tokio::time::MissedTickBehavior;
@@ -52,6 +53,22 @@ pub struct Options {
     pub host: String,
     /// File to record events to.
     pub record: Option<PathBuf>,
+    /// The kernel's name of this boot.
+    pub boot_id: String,
+}
+
+/// What the flow log tells of earlier runs.
+pub struct Past {
+    /// Number of the next record.
+    pub next_seq: u64,
+    /// The last records, oldest first.
+    pub records: Box<dyn Iterator<Item = Record>>,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { next_seq: 1, records: Box::new(std::iter::empty()) }
+    }
 }
 
 /// Why the sensor stopped or never ran.
@@ -102,7 +119,7 @@ fn boot_ns() -> u64 {
 
 impl Sensor {
     /// Loads, attaches, and looks at what runs already. From here on nothing is missed.
-    pub fn start(options: Options, kit: Toolkit) -> Result<Self, SensorError> {
+    pub fn start(options: Options, kit: Toolkit, past: Past) -> Result<Self, SensorError> {
         let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log)?;
         let tables = Tables::take(&mut loaded.ebpf)?;
         let reader = Reader::take(&mut loaded.ebpf)?;
@@ -112,8 +129,7 @@ impl Sensor {
             }
             false => None,
         };
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let info = SensorInfo { host: options.host.clone(), boot_id: boot_id.trim().to_owned() };
+        let info = SensorInfo { host: options.host.clone(), boot_id: options.boot_id.clone() };
         let recorder = match &options.record {
             Some(path) => Some(Recorder::create(path, &info, kit.clone()).map_err(SensorError::Record)?),
             None => None,
@@ -122,6 +138,8 @@ impl Sensor {
         if recorder.is_some() {
             attribution.record_decoded();
         }
+        attribution.resume(past.next_seq);
+        past.records.for_each(|record| attribution.restore(&record));
         let mut sensor = Self {
             cgroups: Cgroups::new(cgroup_root()?),
             attribution,
@@ -171,7 +189,7 @@ impl Sensor {
                     self.tell_clock();
                     Ok(())
                 }
-                _ = status.tick() => self.status(sink, false),
+                _ = status.tick() => self.status(sink, false, Vec::new()),
             };
             if let Err(error) = result {
                 break Err(error);
@@ -207,7 +225,9 @@ impl Sensor {
         }
         self.drain(sink)?;
         self.feed(Event::Tick { time_ns: now_ns });
-        self.deliver(sink)
+        self.deliver(sink)?;
+        let gaps = sink.gaps();
+        if gaps.is_empty() { Ok(()) } else { self.status(sink, false, gaps) }
     }
 
     /// Takes every pending event.
@@ -322,8 +342,9 @@ impl Sensor {
         self.feed(Event::Library { process, name: coverage.library, reason: coverage.reason });
     }
 
-    fn status(&mut self, sink: &mut dyn Sink, last: bool) -> Result<(), SensorError> {
-        let status = self.status_body(last)?;
+    fn status(&mut self, sink: &mut dyn Sink, last: bool, gaps: Vec<Gap>) -> Result<(), SensorError> {
+        let mut status = self.status_body(last)?;
+        status.gaps = gaps;
         self.attribution.status(status);
         self.deliver(sink)
     }
@@ -347,6 +368,7 @@ impl Sensor {
             recorder.finish(&mut self.attribution).map_err(SensorError::Record)?;
         }
         self.deliver(sink)?;
-        self.status(sink, true)
+        let gaps = sink.gaps();
+        self.status(sink, true, gaps)
     }
 }

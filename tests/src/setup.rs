@@ -11,17 +11,19 @@ use sha2::{Digest, Sha256};
 use crate::paths;
 
 /// Debian packages the end-to-end tests and benchmarks need.
-pub const PACKAGES: [&str; 10] = [
+pub const PACKAGES: [&str; 12] = [
     "bpftool",
     "curl",
     "gdb",
     "iproute2",
+    "jq",
     "nginx-light",
     "nodejs",
     "npm",
     "python3-venv",
     "util-linux",
     "wrk",
+    "zstd",
 ];
 
 /// Where Python and Node clients are installed.

@@ -42,6 +42,14 @@ impl FleetKey {
         &self.id
     }
 
+    /// Another key for `purpose`, from which this one cannot be told.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        let hash = mac(&self.key, &[b"derive", purpose.as_bytes()]);
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        key.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
+        key
+    }
+
     /// The fingerprint of `secret`. A credential that is renewed keeps it: of AWS signatures the access key id counts,
     /// of JSON Web Tokens issuer, subject and client.
     pub fn fingerprint(&self, secret: &Secret) -> Fingerprint {

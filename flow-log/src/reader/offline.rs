@@ -53,7 +53,9 @@ fn look(input: &mut impl Read) -> io::Result<Vec<u8>> {
 
 /// Wherever the first good header is: the beginning may be damaged.
 fn is_ours(head: &[u8]) -> bool {
-    memchr::memmem::find(head, &frame::prefix()).is_some()
+    let prefix = frame::prefix();
+    let begun = !head.is_empty() && prefix.starts_with(head);
+    begun || memchr::memmem::find(head, &prefix).is_some()
 }
 
 fn scan(input: impl Input + Send + 'static, path: PathBuf, range: Range) -> Lines {

@@ -9,6 +9,7 @@ mod doctor;
 mod export;
 mod filter;
 mod fingerprint;
+mod log;
 mod observe;
 mod replay;
 mod report;
@@ -96,6 +97,16 @@ Examples:
   keywitness config show-default > config.toml
   keywitness config check config.toml")]
     Config(config::ConfigArgs),
+    /// Show what is in the log, or check that it is whole
+    #[command(after_help = "\
+Examples:
+  sudo keywitness log info                   segments, records, times, sizes, gaps
+  sudo keywitness log verify                 every checksum, every hash, every link
+  keywitness log verify --dir /mnt/copy      a copy from another host
+  zstdcat /var/lib/keywitness/log/*.jsonl.zst | jq .kind
+
+Exit codes of verify: 0 whole, 1 broken (the first break is named).")]
+    Log(log::LogArgs),
     /// Show recorded and live records
     #[command(after_help = format!("\
 Examples:
@@ -171,6 +182,12 @@ struct RunArgs {
     /// Seconds between two status records [default: 10, or as configured]
     #[arg(long, value_name = "SECONDS")]
     status_interval: Option<StatusInterval>,
+    /// Keep no records on disk
+    #[arg(long, conflicts_with = "log_dir")]
+    no_log: bool,
+    /// Folder of the flow log [default: `log` in the state folder, or as configured]
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
 }
 
 /// Arguments of `record`.
@@ -197,6 +214,10 @@ impl RunArgs {
         config.output.status_interval_s = self.status_interval.unwrap_or(config.output.status_interval_s);
         config.kernel.ring_bytes = self.ring_bytes.unwrap_or(config.kernel.ring_bytes);
         config.kernel.log |= self.kernel_log;
+        config.log.enabled &= !self.no_log;
+        if let Some(dir) = &self.log_dir {
+            config.log.dir = Some(dir.clone());
+        }
     }
 }
 
@@ -229,6 +250,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Fingerprint(args) => fingerprint::run(&args, &Config::load(file.as_deref())?),
         Command::Config(args) => config::run(&args),
+        Command::Log(args) => log::run(&args, &Config::load(file.as_deref())?),
         Command::Completions(args) => Ok(completions::completions(&args, Cli::command())),
         Command::Man(args) => completions::man(&args, Cli::command()),
         Command::Export(args) => export::run(args, &Config::load(file.as_deref())?),

@@ -33,11 +33,14 @@ pub(super) fn run(
     if opened.created {
         tracing::info!(state_dir = %state_dir.display(), key_id = opened.key.key_id(), "fleet key created");
     }
-    let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint);
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot_id = boot_id.trim().to_owned();
     let sink = sink::open(config.output.format, term, std::io::stdout());
+    let (sink, past) = super::log::open(state_dir, &config.log, &opened.key, &boot_id, sink)?;
     if config.kernel.log {
         tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;
     }
+    let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint);
     let options = Options {
         ring_bytes: config.kernel.ring_bytes.get(),
         kernel_log: config.kernel.log,
@@ -47,6 +50,7 @@ pub(super) fn run(
         known_executables: config.tls.known_executables.clone(),
         host: host(&config)?,
         record,
+        boot_id,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -56,7 +60,7 @@ pub(super) fn run(
         // Before anything is attached, so that no signal can leave something behind.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let sensor = Sensor::start(options, kit).map_err(without_wrapper)?;
+        let sensor = Sensor::start(options, kit, past).map_err(without_wrapper)?;
         tracing::info!("attached; every model call on this host is shown from now on (stop with Ctrl-C)");
         let stop = async {
             tokio::select! {

@@ -20,7 +20,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 pub use error::ConfigError;
 pub use export::Export;
-pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval};
+pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval, Within};
 
 /// Where the file is looked for unless one is named.
 pub const DEFAULT_PATH: &str = "/etc/keywitness/config.toml";
@@ -42,6 +42,8 @@ pub struct Config {
     pub identity: Identity,
     /// What is shown of credentials.
     pub credentials: Credentials,
+    /// The durable log.
+    pub log: Log,
     /// Receivers of records, by name.
     pub export: BTreeMap<String, Export>,
     additions: Additions,
@@ -64,6 +66,7 @@ struct FileForm {
     tls: Tls,
     identity: Identity,
     credentials: Credentials,
+    log: Log,
     export: BTreeMap<String, Export>,
     /// These four are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
@@ -125,6 +128,46 @@ pub struct Credentials {
     pub hint: Hint,
 }
 
+/// Section `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Whether records are kept.
+    pub enabled: bool,
+    /// Folder of the log instead of `log` in the state folder.
+    pub dir: Option<PathBuf>,
+    /// Longest time a record waits to be made durable.
+    pub commit_ms: Within<1, 60_000>,
+    /// Records after which is committed at once.
+    pub commit_records: Within<1, 16_384>,
+    /// Size of a segment on disk.
+    pub segment_bytes: Within<65_536, 1_073_741_824>,
+    /// Age of a segment.
+    pub segment_age_s: Within<60, 31_536_000>,
+    /// Size of the whole log on disk.
+    pub retain_bytes: Within<1_048_576, 1_099_511_627_776>,
+    /// Age of the oldest records.
+    pub retain_age_s: Within<3600, 3_153_600_000>,
+    /// Whether the hashes are keyed with a key made from the fleet key.
+    pub hmac: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dir: None,
+            commit_ms: Within::built_in(100),
+            commit_records: Within::built_in(512),
+            segment_bytes: Within::built_in(16 * 1024 * 1024),
+            segment_age_s: Within::built_in(24 * 3600),
+            retain_bytes: Within::built_in(1024 * 1024 * 1024),
+            retain_age_s: Within::built_in(30 * 24 * 3600),
+            hmac: false,
+        }
+    }
+}
+
 impl Default for Tls {
     fn default() -> Self {
         let known = ["bun", "claude", "codex", "curl", "deno", "goose", "node", "opencode", "python3*"];
@@ -168,6 +211,7 @@ impl Config {
             tls: form.tls,
             identity: form.identity,
             credentials: form.credentials,
+            log: form.log,
             export: form.export,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })

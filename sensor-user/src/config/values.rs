@@ -36,6 +36,11 @@ pub struct HostName(String);
 #[serde(try_from = "String")]
 pub struct KnownExecutable(String);
 
+/// A whole number within limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Within<const MIN: u64, const MAX: u64>(u64);
+
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -89,6 +94,26 @@ impl TryFrom<u64> for StatusInterval {
         let fits = (1..=Self::MAX).contains(&seconds);
         let wrong = BadValue("must be from 1 to 86400 (seconds)".into());
         u32::try_from(seconds).ok().filter(|_| fits).map(Self).ok_or(wrong)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Within<MIN, MAX> {
+    pub(super) fn built_in(value: u64) -> Self {
+        Self(value.clamp(MIN, MAX))
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> TryFrom<u64> for Within<MIN, MAX> {
+    type Error = BadValue;
+
+    fn try_from(value: u64) -> Result<Self, BadValue> {
+        let wrong = || BadValue(format!("must be from {MIN} to {MAX}").into());
+        (MIN..=MAX).contains(&value).then_some(Self(value)).ok_or_else(wrong)
     }
 }
 

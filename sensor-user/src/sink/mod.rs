@@ -1,13 +1,14 @@
-//! Where records go: standard output, as readable lines or as JSON.
+//! Where records go: the flow log, and standard output as readable lines or as JSON.
 
 pub mod compact;
 pub mod fan_out;
 pub mod json;
+pub mod log;
 pub mod table;
 
 use std::io::{self, Write};
 
-use proto::v1::Record;
+use proto::v1::{Gap, Record};
 
 use crate::{config::Format, term::Term};
 
@@ -18,6 +19,11 @@ pub trait Sink {
 
     /// Writes out what is in the buffer. Call it after each batch and at the end.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Numbers of records that it could not keep, and that were not told before; `to_seq` is 0 while more are lost.
+    fn gaps(&mut self) -> Vec<Gap> {
+        Vec::new()
+    }
 }
 
 /// The sink for `format` on `out`.
