@@ -61,6 +61,13 @@ fn a_follower_sees_what_it_asked_for_and_nothing_else() -> Result<()> {
     sensor.wait_for("the calls", SEEN, |records| calls(records).count() >= 3)?;
     let record: Record = serde_json::from_str(&lines.next().context("no record")??)?;
     ensure!(record.model_call().is_some_and(|call| call.model_requested == "wanted-1"), "{record:?}");
+    // The log has all of them within its commit interval, while it is written.
+    wait::until("the calls in the log", SEEN, || {
+        let output =
+            sensor::command("observe", &state)?.args(["-o", "json", "--kind", "model_call"]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok((output.status.success() && text.lines().count() == 3).then_some(()))
+    })?;
     sensor.stop()?;
     // The sensor's end is the follower's.
     ensure!(lines.next().is_none(), "more than was asked for");
