@@ -109,7 +109,10 @@ pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Resu
             out,
             "no difference: {findings} findings from {records} records, as they were found then"
         )?,
-        count => writeln!(out, "{count} differences: {findings} findings from {records} records now")?,
+        count => {
+            let what = if count == 1 { "difference" } else { "differences" };
+            writeln!(out, "{count} {what}: {findings} findings from {records} records now")?;
+        }
     }
     out.flush()?;
     if replay.left_out > 0 {
