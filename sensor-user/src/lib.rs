@@ -11,6 +11,7 @@ pub mod fleet_key;
 pub mod identity;
 pub mod live;
 pub mod policy;
+pub mod recorder;
 pub mod records;
 pub mod sensor;
 pub mod sink;

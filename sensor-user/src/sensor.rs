@@ -2,7 +2,7 @@
 
 mod status;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use attribution::{
     call::Toolkit,
@@ -21,6 +21,7 @@ use crate::{
     config::{self, KnownExecutable},
     identity::{Watch, executable::Executables, running, sockets, sources::Sources},
     policy,
+    recorder::Recorder,
     sink::Sink,
     source,
     tls::policy::Policy,
@@ -52,6 +53,8 @@ pub struct Options {
     pub known_executables: Vec<KnownExecutable>,
     /// Name of this host in records.
     pub host: String,
+    /// File to record events to.
+    pub record: Option<PathBuf>,
     /// The kernel's name of this boot.
     pub boot_id: String,
     /// Whom to ask about workloads.
@@ -81,6 +84,9 @@ pub enum SensorError {
     /// A kernel table cannot be used.
     #[error("kernel table: {0}")]
     Table(#[from] MapError),
+    /// Events cannot be recorded.
+    #[error("cannot record events: {0}")]
+    Record(#[source] io::Error),
     /// A record cannot be written.
     #[error("cannot write records: {0}")]
     Sink(#[source] io::Error),
@@ -100,6 +106,7 @@ pub struct Sensor {
     executables: Executables,
     watch: Watch,
     options: Options,
+    recorder: Option<Recorder>,
     delivered: [u64; kind::COUNT as usize],
     malformed: u64,
     since_ns: u64,
@@ -128,12 +135,20 @@ impl Sensor {
             false => None,
         };
         let info = SensorInfo { host: options.host.clone(), boot_id: options.boot_id.clone() };
+        let recorder = match &options.record {
+            Some(path) => Some(Recorder::create(path, &info, kit.clone()).map_err(SensorError::Record)?),
+            None => None,
+        };
         let mut attribution = Attribution::new(kit, info);
+        if recorder.is_some() {
+            attribution.record_decoded();
+        }
         attribution.resume(past.next_seq);
         past.records.for_each(|record| attribution.restore(&record));
         let mut sensor = Self {
             watch: Watch::new(cgroup_root()?, Sources::start(&options.identity, &options.host)),
             attribution,
+            recorder,
             executables: Executables::default(),
             delivered: [0; kind::COUNT as usize],
             malformed: 0,
@@ -147,14 +162,14 @@ impl Sensor {
         };
         sensor.tell_clock();
         for event in sensor.watch.sources().first().collect::<Vec<_>>() {
-            sensor.attribution.event(event);
+            sensor.feed(event);
         }
         for event in running::scan() {
             let process = match &event {
                 Event::Running { pid, start_ns, .. } => Some(ProcessKey { pid: *pid, start_ns: *start_ns }),
                 _ => None,
             };
-            sensor.attribution.event(event);
+            sensor.feed(event);
             process.into_iter().for_each(|process| sensor.learn_member(process));
         }
         sensor.take_over();
@@ -193,12 +208,12 @@ impl Sensor {
                 _ = clock.tick() => {
                     self.tell_clock();
                     for event in self.watch.gone(boot_ns()) {
-                        self.attribution.event(event);
+                        self.feed(event);
                     }
                     Ok(())
                 }
                 event = self.watch.sources().next() => {
-                    self.attribution.event(event);
+                    self.feed(event);
                     Ok(())
                 }
                 _ = status.tick() => self.status(sink, false, Vec::new()),
@@ -219,14 +234,14 @@ impl Sensor {
             if let Err(error) = self.tables.follow(&flow) {
                 tracing::debug!(%error, cookie = flow.cookie, "the end of an open socket will not be seen");
             }
-            self.attribution.event(Event::Existing { flow });
+            self.feed(Event::Existing { flow });
         }
     }
 
     fn tell_clock(&mut self) {
         let (real, boot) = (clock_ns(ClockId::CLOCK_REALTIME), boot_ns());
         let offset_ns = i64::try_from(i128::from(real) - i128::from(boot)).unwrap_or_default();
-        self.attribution.event(Event::Clock { offset_ns });
+        self.feed(Event::Clock { offset_ns });
     }
 
     fn tick(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
@@ -241,7 +256,7 @@ impl Sensor {
             self.attribution.set_policy(policy);
         }
         self.drain(sink)?;
-        self.attribution.event(Event::Tick { time_ns: now_ns });
+        self.feed(Event::Tick { time_ns: now_ns });
         self.deliver(sink)?;
         let gaps = sink.gaps();
         if gaps.is_empty() { Ok(()) } else { self.status(sink, false, gaps) }
@@ -303,20 +318,29 @@ impl Sensor {
             }
             _ => {}
         }
-        self.attribution.event(event);
+        self.feed(event);
         // After the process is known.
         executed.into_iter().for_each(|process| self.learn_member(process));
     }
 
+    /// Tells attribution, and the recording if there is one.
+    fn feed(&mut self, event: Event) {
+        let Some(recorder) = &mut self.recorder else { return self.attribution.event(event) };
+        if let Err(error) = recorder.feed(&mut self.attribution, event) {
+            tracing::error!(%error, "the recording ends here: it cannot be written");
+            self.recorder = None;
+        }
+    }
+
     fn learn_cgroup(&mut self, id: u64, pid: u32) {
         if let Some(event) = self.watch.cgroup(id, pid) {
-            self.attribution.event(event);
+            self.feed(event);
         }
     }
 
     fn learn_member(&mut self, process: ProcessKey) {
         if let Some(event) = self.watch.member(process) {
-            self.attribution.event(event);
+            self.feed(event);
         }
     }
 
@@ -361,7 +385,7 @@ impl Sensor {
         let Some(policy) = &mut self.policy else { return };
         let coverage = policy.caller(&mut self.loaded.ebpf, process, boot_ns());
         policy.allow_search(&mut self.tables);
-        self.attribution.event(Event::Library { process, name: coverage.library, reason: coverage.reason });
+        self.feed(Event::Library { process, name: coverage.library, reason: coverage.reason });
     }
 
     fn status(&mut self, sink: &mut dyn Sink, last: bool, gaps: Vec<Gap>) -> Result<(), SensorError> {
@@ -386,6 +410,9 @@ impl Sensor {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.attribution.finish();
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish(&mut self.attribution).map_err(SensorError::Record)?;
+        }
         self.deliver(sink)?;
         let gaps = sink.gaps();
         self.status(sink, true, gaps)

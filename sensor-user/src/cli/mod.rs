@@ -137,11 +137,20 @@ Examples:
   sudo keywitness export --format focus --since 30d > showback.csv
   sudo keywitness export --format otlp --endpoint http://127.0.0.1:4318 --protocol http --since 1h")]
     Export(export::ExportArgs),
+    /// Watch as `run` does, and record the events behind it to a file that replays elsewhere
+    #[command(after_help = "\
+Example:
+  sudo keywitness record events.zst            until Ctrl-C
+  keywitness replay --events events.zst        needs no privileges
+
+A recording holds no key, prompt or answer: in place of plaintext it has what was read out of it.")]
+    Record(EventArgs),
     /// Look at recorded records with the rules of today, and print which findings differ
     #[command(after_help = "\
 Examples:
   sudo keywitness replay --since 30d
   keywitness replay --input-file logs/
+  keywitness replay --events events.zst          the records that recorded events lead to
 
 + is found now but was not then, - was found then but is not now, ~ is found differently.
 Exit codes: 0 nothing differs, 1 something does.")]
@@ -260,6 +269,15 @@ struct RunArgs {
     log_dir: Option<PathBuf>,
 }
 
+/// Arguments of `record`.
+#[derive(Debug, Args)]
+struct EventArgs {
+    /// File to write, which must not exist
+    file: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
 /// Where the sensor keeps what outlives it.
 #[derive(Debug, Args)]
 struct StateArgs {
@@ -303,7 +321,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => {
             let mut config = Config::load(file.as_deref())?;
             args.override_in(&mut config);
-            run::run(&args.state.state_dir, args.policy.as_deref(), config, term)
+            run::run(&args.state.state_dir, args.policy.as_deref(), config, None, term)
         }
         Command::Doctor(args) => {
             let config = Config::load(file.as_deref())?;
@@ -315,6 +333,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => Ok(completions::completions(&args, Cli::command())),
         Command::Man(args) => completions::man(&args, Cli::command()),
         Command::Export(args) => export::run(args, &Config::load(file.as_deref())?),
+        Command::Record(args) => {
+            let mut config = Config::load(file.as_deref())?;
+            args.run.override_in(&mut config);
+            run::run(&args.run.state.state_dir, args.run.policy.as_deref(), config, Some(args.file), term)
+        }
         Command::Replay(args) => replay::run(args, &Config::load(file.as_deref())?, term),
         Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
         Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),

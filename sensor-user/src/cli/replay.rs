@@ -2,12 +2,17 @@
 
 use std::{
     io::{BufWriter, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
 use attribution::{
+    call::Toolkit,
+    credential::{FleetKey, KEY_BYTES},
     detect::Detector,
+    filter::Filter,
+    pipeline::{Attribution, Output},
     replay::{Difference, Replay},
 };
 use clap::Args;
@@ -16,7 +21,9 @@ use proto::v1::Finding;
 use super::filter::FilterArgs;
 use crate::{
     config::Config,
+    recorder,
     records::RecordArgs,
+    sink::{Sink, json::Json},
     term::{Style, Term, escape},
 };
 
@@ -28,12 +35,52 @@ const MAX_CHARS: usize = 400;
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     records: RecordArgs,
+    /// Lead recorded events (see `keywitness record`) through attribution, and print its records as JSON lines
+    #[arg(long, value_name = "FILE", conflicts_with = "input_file")]
+    events: Option<PathBuf>,
     #[command(flatten)]
     filter: FilterArgs,
 }
 
+/// Records of recorded events. No secret is in them, so that any fleet key will do.
+fn events(path: &Path, filter: &Filter, config: &Config) -> anyhow::Result<ExitCode> {
+    let (info, events) = recorder::read(path)?;
+    let key = Arc::new(FleetKey::new(&mut [0; KEY_BYTES]));
+    let kit = Toolkit::new(Arc::new(config.catalogue()?), key, config.credentials.hint);
+    let mut attribution = Attribution::new(kit, info);
+    let mut out = Json::new(std::io::stdout());
+    let mut bad = 0u64;
+    let mut show = |attribution: &mut Attribution| -> std::io::Result<()> {
+        for output in attribution.outputs() {
+            if let Output::Record(record) = output
+                && filter.matches(&record)
+            {
+                out.write(&record)?;
+            }
+        }
+        Ok(())
+    };
+    for event in events {
+        match event {
+            Ok(event) => attribution.event(event),
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                bad += 1;
+            }
+        }
+        show(&mut attribution)?;
+    }
+    attribution.finish();
+    show(&mut attribution)?;
+    out.flush()?;
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let filter = args.filter.resolve(args.records.state_dir(), config)?;
+    if let Some(path) = &args.events {
+        return events(path, &filter, config);
+    }
     let mut replay = Replay::new(Detector::new(Arc::default()));
     let mut bad = 0u64;
     for record in args.records.matching(&filter)? {
@@ -62,7 +109,10 @@ pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Resu
             out,
             "no difference: {findings} findings from {records} records, as they were found then"
         )?,
-        count => writeln!(out, "{count} differences: {findings} findings from {records} records now")?,
+        count => {
+            let what = if count == 1 { "difference" } else { "differences" };
+            writeln!(out, "{count} {what}: {findings} findings from {records} records now")?;
+        }
     }
     out.flush()?;
     if replay.left_out > 0 {

@@ -1,6 +1,10 @@
 //! `keywitness run`.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use attribution::call::Toolkit;
@@ -22,6 +26,7 @@ pub(super) fn run(
     state_dir: &Path,
     policy: Option<&Path>,
     config: Config,
+    record: Option<PathBuf>,
     term: Term,
 ) -> anyhow::Result<ExitCode> {
     let catalogue = Arc::new(config.catalogue()?);
@@ -48,6 +53,7 @@ pub(super) fn run(
         hit_budget_per_s: u64::from(config.tls.hit_budget_per_s),
         known_executables: config.tls.known_executables.clone(),
         host: host(&config)?,
+        record,
         boot_id,
         identity: config.identity.clone(),
     };

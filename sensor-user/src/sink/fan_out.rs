@@ -2,7 +2,7 @@
 
 use std::io;
 
-use proto::v1::{Record, record::Body};
+use proto::v1::{Gap, Record, record::Body};
 
 use super::Sink;
 use crate::{export::sink::Exporter, live::Hub};
@@ -47,13 +47,18 @@ impl Sink for FanOut {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let changed = self.with_drops(record);
         let record = changed.as_ref().unwrap_or(record);
+        self.output.write(record)?;
         for exporter in &mut self.exporters {
             exporter.write(record)?;
         }
-        if let Some(live) = &mut self.live {
-            live.write(record)?;
+        match &mut self.live {
+            Some(live) => live.write(record),
+            None => Ok(()),
         }
-        self.output.write(record)
+    }
+
+    fn gaps(&mut self) -> Vec<Gap> {
+        self.output.gaps()
     }
 
     fn flush(&mut self) -> io::Result<()> {
