@@ -129,6 +129,17 @@ pub struct ProcessImage {
     pub args: Vec<String>,
 }
 
+/// What is known of the TLS library of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsLibrary {
+    /// File name of the library or executable.
+    pub name: String,
+    /// Its family and how its functions were found, such as `openssl.exported_symbol`.
+    pub method: String,
+    /// Why its plaintext is not read; empty when it is.
+    pub reason: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -261,10 +272,8 @@ pub enum Event {
     Library {
         /// The process.
         process: ProcessKey,
-        /// File name of the library or executable.
-        name: String,
-        /// Why its plaintext is not read; empty when it is.
-        reason: String,
+        /// Its library.
+        library: TlsLibrary,
     },
     /// Time passed.
     Tick {

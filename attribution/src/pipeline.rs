@@ -8,7 +8,7 @@ use proto::v1::{self, Record, record::Body};
 use crate::call::{Finished, Piece, Toolkit};
 use crate::detect::SharedCredential;
 use crate::endpoint::Catalogue;
-use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
+use crate::event::{Event, FileId, Handle, ProcessKey, Protocol, TlsLibrary};
 use crate::flow::{FlowTable, Names};
 use crate::identity::{arguments, cgroup, process::ProcessTable};
 
@@ -69,7 +69,7 @@ pub struct Attribution {
     connections: Connections,
     /// Connections found to go elsewhere: what was copied before the kernel knew is not read.
     elsewhere: Recent<Handle, ()>,
-    libraries: Recent<ProcessKey, (String, String)>,
+    libraries: Recent<ProcessKey, TlsLibrary>,
     swept_ns: u64,
     shared: SharedCredential,
     counts: Counts,
@@ -149,7 +149,7 @@ impl Attribution {
                 let piece = Piece { task: &task, direction, position, bytes: &bytes, time_ns };
                 self.plaintext(connection, by_random, cookie, piece);
             }
-            Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
+            Event::Library { process, library } => self.libraries.insert(process, library),
             Event::Tick { time_ns } => self.tick(time_ns),
         }
     }

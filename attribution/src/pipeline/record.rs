@@ -13,7 +13,6 @@ const NOT_TLS: &str = "neither TLS nor HTTP";
 const HTTP2: &str = "http/2: its frames are not read";
 const OLDER: &str = "the connection is older than the sensor";
 const NO_CALL: &str = "no TLS function of a known library was called on it";
-const NO_LIBRARY: &str = "the process has no TLS library with known functions";
 
 impl Attribution {
     /// The `process` part of a record, of a process generation and what the kernel said at the act.
@@ -131,18 +130,19 @@ impl Attribution {
             _ if flow.http2 => HTTP2,
             _ if flow.pre_existing => OLDER,
             _ => match library {
-                Some((_, reason)) if !reason.is_empty() => NO_LIBRARY,
+                Some(library) if !library.reason.is_empty() => &library.reason,
                 _ => NO_CALL,
             },
         };
         let hello = flow.hello.as_ref();
         Some(v1::Tls {
-            library: library.map(|(name, _)| name.clone()).unwrap_or_default(),
+            library: library.map(|library| library.name.clone()).unwrap_or_default(),
             version: String::new(),
             alpn: hello.map(|hello| hello.alpn.join(",")).unwrap_or_default(),
             ja4: hello.map(|hello| hello.ja4.clone()).unwrap_or_default(),
             coverage: if flow.plaintext { "plaintext" } else { "none" }.into(),
             coverage_reason: reason.into(),
+            method: library.map(|library| library.method.clone()).unwrap_or_default(),
         })
     }
 }

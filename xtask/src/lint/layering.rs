@@ -8,12 +8,13 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
+    ("keywitness-locate", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
-    ("sensor-user", &["sensor-common", "keywitness-proto", "keywitness-attribution"]),
+    ("sensor-user", &["sensor-common", "keywitness-proto", "keywitness-attribution", "keywitness-locate"]),
     ("keywitness-tests", &["sensor-common", "keywitness-proto", "keywitness-attribution", "sensor-user"]),
     ("xtask", &[]),
 ];
