@@ -124,13 +124,21 @@ pub(crate) fn takes(code: &[Instruction], register: Register) -> bool {
     false
 }
 
-/// The addresses an instruction names: relative to itself, or as a 32-bit constant.
-pub(crate) fn names(one: &Instruction, address: u64) -> Option<Register> {
-    let relative = one.mnemonic() == Mnemonic::Lea && one.is_ip_rel_memory_operand();
-    let constant = one.code() == Code::Mov_r32_imm32;
-    let same = (relative && one.ip_rel_memory_address() == address)
-        || (constant && u64::from(one.immediate32()) == address);
-    same.then(|| one.op0_register().full_register())
+/// The address that an instruction puts into a register: relative to itself, or a 32-bit constant.
+pub(crate) fn address(one: &Instruction) -> Option<(Register, u64)> {
+    let address = if one.mnemonic() == Mnemonic::Lea && one.is_ip_rel_memory_operand() {
+        one.ip_rel_memory_address()
+    } else if one.code() == Code::Mov_r32_imm32 {
+        u64::from(one.immediate32())
+    } else {
+        return None;
+    };
+    Some((one.op0_register().full_register(), address))
+}
+
+/// The register that an instruction puts `wanted` into.
+pub(crate) fn names(one: &Instruction, wanted: u64) -> Option<Register> {
+    address(one).filter(|(_, address)| *address == wanted).map(|(register, _)| register)
 }
 
 /// `mov r32, constant`, or clearing a register by itself: the register and its value.

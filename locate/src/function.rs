@@ -49,6 +49,8 @@ pub enum Method {
     Exported,
     /// In the full symbol table.
     LocalSymbol,
+    /// In the symbol table of the file's debug file.
+    DebugFile,
     /// By the function name that OpenSSL 3 puts into its error queue.
     NameAnchor,
     /// By the reasons of its error sites.
@@ -96,6 +98,7 @@ impl Method {
         match self {
             Self::Exported => "exported_symbol",
             Self::LocalSymbol => "local_symbol",
+            Self::DebugFile => "debug_file",
             Self::NameAnchor => "name_anchor",
             Self::ErrorSites => "error_sites",
             Self::GoTable => "go_table",

@@ -42,6 +42,15 @@ pub fn by_symbols(elf: &Elf<'_>) -> Result<Located, Unreadable> {
     complete(symbols::functions(elf)?)
 }
 
+/// The answer of the symbols that were moved to `debug`, which must be the file's own by its build id.
+pub fn by_debug_file(elf: &Elf<'_>, debug: &Elf<'_>) -> Result<Located, Unreadable> {
+    let build_id = elf.build_id();
+    if build_id.is_empty() || debug.build_id() != build_id {
+        return Ok(Located::default());
+    }
+    complete(symbols::of_debug_file(elf, debug)?)
+}
+
 /// The answer of every tier. Reads the whole code of the file when symbols do not answer.
 pub fn locate(elf: &Elf<'_>) -> Result<Located, Unreadable> {
     let named = by_symbols(elf)?;

@@ -18,6 +18,13 @@ const NAMES: [(&[u8], Role, Count); 4] = [
     (b"SSL_read\0", Role::Read, Count::Returned),
 ];
 
+/// How the path of the source file ends.
+const SOURCE: &[u8] = b"ssl_lib.c";
+/// Longest path, bytes.
+const MAX_PATH: u64 = 256;
+/// Instructions around the name that set the other arguments of `ERR_set_debug`.
+const AROUND: usize = 4;
+
 /// A function with a name, and what it is made of.
 struct Named {
     range: Range<u64>,
@@ -49,11 +56,30 @@ fn users(elf: &Elf<'_>, unwind: &Unwind<'_>, targets: &[u64]) -> Vec<Named> {
             continue;
         }
         let Some(code) = code::instructions(elf, &range) else { continue };
-        if code.iter().any(|one| targets.iter().any(|target| code::names(one, *target).is_some())) {
+        if (0..code.len()).any(|at| is_error_site(elf, &code, at, targets)) {
             found.push(Named { range, code });
         }
     }
     found
+}
+
+/// Whether the instruction sets one of `targets` as the third argument, beside the source file's path as the
+/// first and a line as the second: `ERR_set_debug(file, line, function)`.
+fn is_error_site(elf: &Elf<'_>, code: &[Instruction], at: usize, targets: &[u64]) -> bool {
+    let named = |one: &Instruction| targets.iter().find_map(|target| code::names(one, *target));
+    if code.get(at).and_then(named) != Some(Register::RDX) {
+        return false;
+    }
+    let around = code.get(at.saturating_sub(AROUND)..code.len().min(at + AROUND)).unwrap_or_default();
+    let line = around.iter().filter_map(code::constant).any(|(register, _)| register == Register::RSI);
+    line && around.iter().any(|one| {
+        code::address(one).is_some_and(|(register, path)| register == Register::RDI && is_source(elf, path))
+    })
+}
+
+fn is_source(elf: &Elf<'_>, path: u64) -> bool {
+    let text = elf.at_address(path, MAX_PATH).unwrap_or_default();
+    text.split(|byte| *byte == 0).next().is_some_and(|path| path.ends_with(SOURCE))
 }
 
 /// One function for each of two names, if each has exactly one user that is called directly: a part that

@@ -30,10 +30,10 @@ const SYMBOL: usize = 24;
 const STT_FUNC: u8 = 2;
 const SHN_UNDEF: u16 = 0;
 
-/// The functions of the first table that has both directions.
+/// The functions of the first table in the file itself that has both directions.
 pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
     for (symbols, strings, method) in TABLES {
-        let found = table(elf, symbols, strings, method)?;
+        let found = table(elf, elf, [symbols, strings], method)?;
         if found.iter().any(|one| one.role == Role::Read) && found.iter().any(|one| one.role == Role::Write) {
             return Ok(found);
         }
@@ -41,18 +41,24 @@ pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
     Ok(Vec::new())
 }
 
+/// The functions that the file's separate debug file names.
+pub(crate) fn of_debug_file(elf: &Elf<'_>, debug: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
+    table(elf, debug, [".symtab", ".strtab"], Method::DebugFile)
+}
+
+/// Functions in `elf` by a symbol table of `from`.
 fn table(
     elf: &Elf<'_>,
-    symbols: &'static str,
-    strings: &'static str,
+    from: &Elf<'_>,
+    [symbols, strings]: [&'static str; 2],
     method: Method,
 ) -> Result<Vec<Function>, Unreadable> {
-    let Some(names) = elf.contents(strings)? else { return Ok(Vec::new()) };
+    let Some(names) = from.contents(strings)? else { return Ok(Vec::new()) };
     // A name in the table is the name or its tail.
     if !MARKS.iter().any(|mark| contains(&names, mark)) {
         return Ok(Vec::new());
     }
-    let Some(table) = elf.contents(symbols)? else { return Ok(Vec::new()) };
+    let Some(table) = from.contents(symbols)? else { return Ok(Vec::new()) };
     let mut found: Vec<Function> = Vec::new();
     for symbol in table.chunks_exact(SYMBOL) {
         let (Some(name), Some(address)) = (u32_at(symbol, 0), u64_at(symbol, 8)) else { continue };

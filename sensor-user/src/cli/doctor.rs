@@ -1,9 +1,10 @@
 //! `keywitness doctor`: what this host can do, and what is lost without what it cannot.
 
+mod binary;
 mod checks;
 mod table;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
@@ -26,6 +27,9 @@ pub(super) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Say how this executable or library would be read, instead of looking at the host
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 /// What the host can do as a whole.
@@ -86,6 +90,9 @@ impl Verdict {
 }
 
 pub(super) fn run(args: &DoctorArgs, term: Term) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.binary {
+        return binary::run(file, args.json, term);
+    }
     // All links are closed again when the trial is dropped.
     let trial = Loaded::load(TRIAL_RING_BYTES, false)
         .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());

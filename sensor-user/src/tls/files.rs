@@ -7,12 +7,14 @@ use std::{
     path::Path,
 };
 
-use locate::{Bytes, Elf, Function, Located};
+use locate::{Bytes, Elf, Function};
 
 use super::worker::{Request, Worker};
 
 /// Files remembered; all are forgotten when there are more (they are looked at again).
 const MAX_FILES: usize = 65_536;
+/// Where distributions put debug files, by build id.
+const DEBUG_FILES: &str = "/usr/lib/debug/.build-id";
 /// Largest file that is read whole on the event loop, bytes: some milliseconds.
 const INLINE: u64 = 2 << 20;
 
@@ -167,6 +169,22 @@ impl Files {
     }
 }
 
+/// The answer of every tier: symbols, the debug file of the distribution, and reading the code.
+pub fn read_whole(elf: &Elf<'_>) -> Result<Vec<Function>, locate::Unreadable> {
+    let found = locate::locate(elf)?.functions;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let build_id = elf.build_id();
+    let Some((first, rest)) = build_id.split_at_checked(2) else { return Ok(found) };
+    let Ok(debug) = File::open(format!("{DEBUG_FILES}/{first}/{rest}.debug")) else { return Ok(found) };
+    let debug = OpenFile(&debug);
+    match Elf::parse(&debug) {
+        Ok(debug) => Ok(locate::by_debug_file(elf, &debug)?.functions),
+        Err(_) => Ok(found),
+    }
+}
+
 /// The answer for a file that is small, has symbols, or can have no TLS library; `None` for one that takes
 /// longer.
 fn quick(file: &File, size: u64) -> Result<(Option<Vec<Function>>, String), locate::Unreadable> {
@@ -176,8 +194,7 @@ fn quick(file: &File, size: u64) -> Result<(Option<Vec<Function>>, String), loca
         Err(locate::Unreadable::NotElf) => return Ok((Some(Vec::new()), String::new())),
         other => other?,
     };
-    let Located { functions } =
-        if size <= INLINE { locate::locate(&elf)? } else { locate::by_symbols(&elf)? };
+    let functions = if size <= INLINE { read_whole(&elf)? } else { locate::by_symbols(&elf)?.functions };
     let answer = !functions.is_empty() || size <= INLINE;
     Ok((answer.then_some(functions), elf.build_id()))
 }

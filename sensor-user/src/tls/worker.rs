@@ -9,7 +9,7 @@ use std::{
 use locate::Elf;
 use tokio::sync::mpsc;
 
-use super::files::{FileKey, Known, Library, OpenFile};
+use super::files::{self, FileKey, Known, Library, OpenFile};
 
 /// Files waiting to be read, and results waiting to be taken.
 const QUEUE: usize = 256;
@@ -76,12 +76,12 @@ impl Worker {
 fn read(request: Request) -> Found {
     let Request { key, path, file } = request;
     let (functions, build_id) = match Elf::parse(&OpenFile(&file)) {
-        Ok(elf) => (locate::locate(&elf), elf.build_id()),
+        Ok(elf) => (files::read_whole(&elf), elf.build_id()),
         Err(error) => (Err(error), String::new()),
     };
     match functions {
-        Ok(located) if !located.functions.is_empty() => {
-            let library = Library { key, path, file, functions: located.functions };
+        Ok(functions) if !functions.is_empty() => {
+            let library = Library { key, path, file, functions };
             Found { key, known: Known::Tls, library: Some(library) }
         }
         Ok(_) => Found { key, known: Known::Nothing { build_id }, library: None },
