@@ -7,6 +7,10 @@
 //! holds no client random after the handshake; it holds its socket: `net.TCPConn`, `netFD` and its
 //! descriptor are followed, and the kernel says which socket that is. Missed: connections over anything but
 //! a TCP socket (unbound), and buffers on the goroutine's stack (counted as not readable).
+//!
+//! What is written is taken at the entry: another goroutine may have read the answer before `Write`
+//! returns, and Go writes all of it or the connection is broken. Only a write that may have to do the
+//! handshake first, whose socket has sent no ClientHello yet, is taken at its return.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -41,6 +45,7 @@ const SOCK_STREAM: u64 = 1;
 struct Registers {
     first: u64,
     second: u64,
+    third: u64,
     goroutine: u64,
     stack: u64,
 }
@@ -63,7 +68,13 @@ fn registers(ctx: &ProbeContext) -> Registers {
     // SAFETY: the context of a probe is the register set. Go's own calling convention (cmd/compile/abi-internal.md).
     #[cfg(bpf_target_arch = "x86_64")]
     return unsafe {
-        Registers { first: (*regs).rax, second: (*regs).rbx, goroutine: (*regs).r14, stack: (*regs).rsp }
+        Registers {
+            first: (*regs).rax,
+            second: (*regs).rbx,
+            third: (*regs).rcx,
+            goroutine: (*regs).r14,
+            stack: (*regs).rsp,
+        }
     };
     // SAFETY: as above.
     #[cfg(bpf_target_arch = "aarch64")]
@@ -71,6 +82,7 @@ fn registers(ctx: &ProbeContext) -> Registers {
         Registers {
             first: (*regs).regs[0],
             second: (*regs).regs[1],
+            third: (*regs).regs[2],
             goroutine: (*regs).regs[28],
             stack: (*regs).sp,
         }
@@ -102,6 +114,16 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: the per-CPU slot is valid for this run.
     unsafe { (*hits).total += 1 };
     let at = registers(ctx);
+    let direction = if told & cookie::READ != 0 { direction::READ } else { direction::WRITE };
+    if direction == direction::WRITE
+        && let Some(random) = random(at.first)
+    {
+        let total = u32::try_from(at.third).ok().filter(|total| *total > 0 && *total <= u32::MAX >> 1)?;
+        let (object, buffer, stack) = (at.first, at.second, at.stack);
+        let call = Call { object, buffer, count: 0, stack, direction, target };
+        let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        return tls::deliver(&call, total, tgid, random, handle::RANDOM);
+    }
     let (key, low, high) = key(&at)?;
     let moves = at.second >= low && at.second < high;
     let call = Call {
@@ -110,7 +132,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         buffer: if moves { 0 } else { at.second },
         count: 0,
         stack: at.stack,
-        direction: if told & cookie::READ != 0 { direction::READ } else { direction::WRITE },
+        direction,
         target,
     };
     if GO_CALLS.insert(&key, &call, 0).is_err() {
