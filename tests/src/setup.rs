@@ -11,18 +11,22 @@ use sha2::{Digest, Sha256};
 use crate::paths;
 
 /// Debian packages the end-to-end tests and benchmarks need.
-pub const PACKAGES: [&str; 10] = [
+pub const PACKAGES: [&str; 12] = [
     "bpftool",
     "curl",
     "gdb",
+    "golang-go",
     "iproute2",
     "nginx-light",
     "nodejs",
     "npm",
     "python3-venv",
     "util-linux",
+    "wget",
     "wrk",
 ];
+/// Version of Bun whose BoringSSL is read.
+const BUN: &str = "@oven/bun-linux-x64-baseline@1.4.5";
 
 /// Where Python and Node clients are installed.
 pub fn folder() -> PathBuf {
@@ -56,6 +60,37 @@ pub fn clients() -> Result<()> {
             std::fs::copy(file, to.join(file.file_name().unwrap_or_default()))?;
         }
         run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&to))
+    })
+}
+
+/// Bun's executable.
+pub fn bun() -> PathBuf {
+    folder().join("stacks/node_modules/@oven/bun-linux-x64-baseline/bin/bun")
+}
+
+/// The compiled Go client.
+pub fn go_call() -> PathBuf {
+    folder().join("stacks/go_call")
+}
+
+/// Installs the clients whose TLS library is inside a stripped executable, unless they are there already.
+pub fn stacks() -> Result<()> {
+    let to = folder().join("stacks");
+    std::fs::create_dir_all(&to)?;
+    let lock = std::fs::File::create(to.join("lock"))?;
+    lock.lock()?;
+    let source = paths::repository().join("tests/clients/go_call.go");
+    let this = paths::repository().join("tests/src/setup.rs");
+    step(&to.join("bun.stamp"), &[this], "Bun", || {
+        std::fs::write(to.join("package.json"), "{ \"private\": true }\n")?;
+        let mut npm = Command::new("npm");
+        run(npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", BUN]).current_dir(&to))
+    })?;
+    step(&to.join("go.stamp"), &[source.clone()], "the Go client", || {
+        let mut go = Command::new("go");
+        // Without symbols, as released programs are.
+        go.args(["build", "-ldflags", "-s -w", "-o"]).arg(go_call()).arg(&source);
+        run(go.env("GOCACHE", to.join("go-cache")).env("GO111MODULE", "off"))
     })
 }
 

@@ -22,7 +22,7 @@ const BENCH_TOOLS: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 /// Programs of the end-to-end tests, each with its package.
-const TEST_TOOLS: [(&str, &str); 11] = [
+const TEST_TOOLS: [(&str, &str); 13] = [
     ("nginx", "nginx-light"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),
@@ -34,6 +34,8 @@ const TEST_TOOLS: [(&str, &str); 11] = [
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("go", "golang-go"),
+    ("wget", "wget"),
 ];
 
 /// What to set up.
