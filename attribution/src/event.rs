@@ -157,6 +157,17 @@ pub struct ProcessImage {
     pub args: Vec<String>,
 }
 
+/// What is known of the TLS library of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TlsLibrary {
+    /// File name of the library or executable.
+    pub name: String,
+    /// Its family and how its functions were found, such as `openssl.exported_symbol`.
+    pub method: String,
+    /// Why its plaintext is not read; empty when it is.
+    pub reason: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -290,10 +301,8 @@ pub enum Event {
     Library {
         /// The process.
         process: ProcessKey,
-        /// File name of the library or executable.
-        name: String,
-        /// Why its plaintext is not read; empty when it is.
-        reason: String,
+        /// Its library.
+        library: TlsLibrary,
     },
     /// What was read out of plaintext, in its place: recordings hold no plaintext.
     Decoded {

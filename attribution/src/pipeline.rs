@@ -8,7 +8,7 @@ use proto::v1::{self, Record, record::Body};
 use crate::call::{Finished, Piece, Toolkit};
 use crate::detect::Detector;
 use crate::endpoint::Catalogue;
-use crate::event::{CgroupKey, Event, FileId, Handle, ProcessKey, Protocol};
+use crate::event::{CgroupKey, Event, FileId, Handle, ProcessKey, Protocol, TlsLibrary};
 use crate::flow::{FlowTable, Names};
 use crate::identity::{arguments, process::ProcessTable, workload::Workloads};
 use crate::policy::Policy;
@@ -73,7 +73,7 @@ pub struct Attribution {
     connections: Connections,
     /// Connections found to go elsewhere: what was copied before the kernel knew is not read.
     elsewhere: Recent<Handle, ()>,
-    libraries: Recent<ProcessKey, (String, String)>,
+    libraries: Recent<ProcessKey, TlsLibrary>,
     swept_ns: u64,
     sessions: Sessions,
     detector: Detector,
@@ -171,7 +171,7 @@ impl Attribution {
                 let piece = Piece { task: &task, direction, position, bytes: &bytes, time_ns };
                 self.plaintext(connection, by_random, cookie, piece);
             }
-            Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
+            Event::Library { process, library } => self.libraries.insert(process, library),
             Event::Decoded { time_ns, what } => {
                 self.at(time_ns);
                 self.replay(what);

@@ -163,6 +163,20 @@ pub mod setting {
     pub const OFF_TCP_RETRANS: &str = "OFF_TCP_RETRANS";
     /// `tcp_sock.bytes_received`.
     pub const OFF_TCP_RECEIVED: &str = "OFF_TCP_RECEIVED";
+    /// `task_struct.files`.
+    pub const OFF_TASK_FILES: &str = "OFF_TASK_FILES";
+    /// `files_struct.fdt`.
+    pub const OFF_FILES_TABLE: &str = "OFF_FILES_TABLE";
+    /// `fdtable.max_fds`.
+    pub const OFF_TABLE_SIZE: &str = "OFF_TABLE_SIZE";
+    /// `fdtable.fd`.
+    pub const OFF_TABLE_FILES: &str = "OFF_TABLE_FILES";
+    /// `file.private_data`.
+    pub const OFF_FILE_PRIVATE: &str = "OFF_FILE_PRIVATE";
+    /// `socket.file`.
+    pub const OFF_SOCKET_FILE: &str = "OFF_SOCKET_FILE";
+    /// `socket.sk`.
+    pub const OFF_SOCKET_SOCK: &str = "OFF_SOCKET_SOCK";
     /// Non-zero turns the kernel-side diagnostics on.
     pub const KERNEL_LOG: &str = "KERNEL_LOG";
 }

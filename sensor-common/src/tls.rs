@@ -23,6 +23,19 @@ pub mod direction {
     pub const READ: u32 = 1;
 }
 
+/// What user space tells a probe about its function, in the attach cookie.
+pub mod cookie {
+    /// Bits of the target: the index of the probed file.
+    pub const TARGET: u64 = 0xffff_ffff;
+    /// The function reads, else it writes.
+    pub const READ: u64 = 1 << 32;
+    /// Where the number of the argument starts through which the function stores its byte count (3 or 4);
+    /// 0 when it returns the count.
+    pub const COUNT_SHIFT: u32 = 33;
+    /// Bits of that number.
+    pub const COUNT_MASK: u64 = 7;
+}
+
 /// What user space decided about a TLS connection.
 pub mod verdict {
     /// Not decided; plaintext is copied.

@@ -3,6 +3,7 @@
 mod connect;
 mod dns;
 mod flow;
+mod go;
 mod handshake;
 mod http;
 mod packet;

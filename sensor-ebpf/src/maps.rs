@@ -46,6 +46,10 @@ pub static VERDICTS: LruHashMap<Handle, u8> = LruHashMap::with_max_entries(32768
 #[map]
 pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(32768, 0);
 
+/// Calls of Go's TLS functions under way, by goroutine, place on its stack, and process.
+#[map]
+pub static GO_CALLS: LruHashMap<[u64; 2], Call> = LruHashMap::with_max_entries(32768, 0);
+
 /// Where each probed library keeps the client random. Learned here, read by user space.
 #[map]
 pub static LAYOUTS: Array<Layout> = Array::with_max_entries(MAX_TARGETS, 0);

@@ -40,6 +40,13 @@ globals!(
     OFF_TCP_SENT,
     OFF_TCP_RETRANS,
     OFF_TCP_RECEIVED,
+    OFF_TASK_FILES,
+    OFF_FILES_TABLE,
+    OFF_TABLE_SIZE,
+    OFF_TABLE_FILES,
+    OFF_FILE_PRIVATE,
+    OFF_SOCKET_FILE,
+    OFF_SOCKET_SOCK,
     KERNEL_LOG,
 );
 
@@ -135,6 +142,26 @@ impl Kernel {
         let device: u32 = inode.follow(&OFF_INODE_SB).read(&OFF_SB_DEV);
         (u64::from(device), inode.read(&OFF_INODE_INO))
     }
+}
+
+/// Cookie of the socket that the running process has open as `descriptor`; 0 when that is no socket.
+#[inline(always)]
+pub fn descriptor_cookie(descriptor: u32) -> u64 {
+    // SAFETY: the helper has no preconditions.
+    let task = Kernel(unsafe { bpf_get_current_task_btf() } as u64);
+    let table = task.follow(&OFF_TASK_FILES).follow(&OFF_FILES_TABLE);
+    if descriptor >= table.read::<u32>(&OFF_TABLE_SIZE) {
+        return 0;
+    }
+    let slot = table.follow(&OFF_TABLE_FILES).0.wrapping_add(u64::from(descriptor) * 8);
+    // SAFETY: the helper checks the address and fails without a fault.
+    let file = Kernel(unsafe { bpf_probe_read_kernel(slot as *const u64) }.unwrap_or(0));
+    let socket = file.follow(&OFF_FILE_PRIVATE);
+    // Other files have other things there; a socket points back to its file.
+    if file.0 == 0 || socket.read::<u64>(&OFF_SOCKET_FILE) != file.0 {
+        return 0;
+    }
+    socket.follow(&OFF_SOCKET_SOCK).socket_cookie()
 }
 
 /// Start of the running process. Read through typed pointers: the verifier checks both members against

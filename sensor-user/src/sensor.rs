@@ -6,7 +6,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use attribution::{
     call::Toolkit,
-    event::{Event, ProcessKey},
+    event::{Event, ProcessKey, TlsLibrary},
     pipeline::{Attribution, Output, SensorInfo},
     policy::Policy as Entitlements,
 };
@@ -24,7 +24,10 @@ use crate::{
     recorder::Recorder,
     sink::Sink,
     source,
-    tls::policy::Policy,
+    tls::{
+        policy::{Coverage, Policy},
+        worker::{Found, Results},
+    },
 };
 
 /// Events taken from the ring before their consequences are carried out.
@@ -102,6 +105,7 @@ pub struct Sensor {
     reader: Reader,
     policy: Option<Policy>,
     rules: Option<policy::Watch>,
+    located: Option<Results>,
     attribution: Attribution,
     executables: Executables,
     watch: Watch,
@@ -122,17 +126,27 @@ fn boot_ns() -> u64 {
     clock_ns(ClockId::CLOCK_BOOTTIME)
 }
 
+/// The next result of the reading thread, if there is one.
+async fn next(located: &mut Option<Results>) -> Option<Found> {
+    match located {
+        Some(located) => located.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Sensor {
     /// Loads, attaches, and looks at what runs already. From here on nothing is missed. Needs a tokio runtime.
     pub fn start(options: Options, kit: Toolkit, past: Past) -> Result<Self, SensorError> {
         let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log)?;
         let tables = Tables::take(&mut loaded.ebpf)?;
         let reader = Reader::take(&mut loaded.ebpf)?;
-        let policy = match options.tls {
+        let known = options.known_executables.clone();
+        let (policy, located) = match options.tls {
             true => {
-                Some(Policy::new(Prober::new()?, options.hit_budget_per_s, options.known_executables.clone()))
+                let (policy, located) = Policy::new(Prober::new()?, options.hit_budget_per_s, known)?;
+                (Some(policy), Some(located))
             }
-            false => None,
+            false => (None, None),
         };
         let info = SensorInfo { host: options.host.clone(), boot_id: options.boot_id.clone() };
         let recorder = match &options.record {
@@ -158,6 +172,7 @@ impl Sensor {
             reader,
             policy,
             rules: None,
+            located,
             options,
         };
         sensor.tell_clock();
@@ -192,6 +207,7 @@ impl Sensor {
         stop: impl Future<Output = ()>,
     ) -> Result<(), SensorError> {
         let ring = self.reader.waiter()?;
+        let mut located = self.located.take();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut clock = tokio::time::interval(CLOCK_EVERY);
@@ -204,6 +220,7 @@ impl Sensor {
                     ready?.clear_ready();
                     self.drain(sink)
                 }
+                Some(found) = next(&mut located) => self.found(found, sink),
                 _ = tick.tick() => self.tick(sink),
                 _ = clock.tick() => {
                     self.tell_clock();
@@ -223,6 +240,7 @@ impl Sensor {
             }
         };
         drop(ring);
+        drop(located);
         let last = self.stop(sink);
         ended.and(last)
     }
@@ -385,7 +403,17 @@ impl Sensor {
         let Some(policy) = &mut self.policy else { return };
         let coverage = policy.caller(&mut self.loaded.ebpf, process, boot_ns());
         policy.allow_search(&mut self.tables);
-        self.feed(Event::Library { process, name: coverage.library, reason: coverage.reason });
+        let Coverage { library: name, method, reason } = coverage;
+        self.feed(Event::Library { process, library: TlsLibrary { name, method, reason } });
+    }
+
+    /// A large file was read for TLS functions.
+    fn found(&mut self, found: Found, sink: &mut dyn Sink) -> Result<(), SensorError> {
+        let Some(policy) = &mut self.policy else { return Ok(()) };
+        for process in policy.found(&mut self.loaded.ebpf, found, boot_ns()) {
+            self.caller(process);
+        }
+        self.deliver(sink)
     }
 
     fn status(&mut self, sink: &mut dyn Sink, last: bool, gaps: Vec<Gap>) -> Result<(), SensorError> {

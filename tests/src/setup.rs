@@ -18,6 +18,7 @@ pub const PACKAGES: [&str; 16] = [
     "curl",
     "docker.io",
     "gdb",
+    "golang-go",
     "iproute2",
     "jq",
     "nginx-light",
@@ -26,9 +27,12 @@ pub const PACKAGES: [&str; 16] = [
     "python3-venv",
     "runc",
     "util-linux",
+    "wget",
     "wrk",
     "zstd",
 ];
+/// Version of Bun whose BoringSSL is read.
+const BUN: &str = "@oven/bun-linux-x64-baseline@1.4.5";
 
 /// Where Python and Node clients are installed.
 pub fn folder() -> PathBuf {
@@ -74,6 +78,35 @@ fn lock(folder: &Path) -> Result<std::fs::File> {
     let lock = std::fs::File::create(folder.join("lock"))?;
     lock.lock()?;
     Ok(lock)
+}
+
+/// Bun's executable.
+pub fn bun() -> PathBuf {
+    folder().join("stacks/node_modules/@oven/bun-linux-x64-baseline/bin/bun")
+}
+
+/// The compiled Go client.
+pub fn go_call() -> PathBuf {
+    folder().join("stacks/go_call")
+}
+
+/// Installs the clients whose TLS library is inside a stripped executable, unless they are there already.
+pub fn stacks() -> Result<()> {
+    let to = folder().join("stacks");
+    let _lock = lock(&to)?;
+    let source = paths::repository().join("tests/clients/go_call.go");
+    let this = paths::repository().join("tests/src/setup.rs");
+    step(&to.join("bun.stamp"), &[this], "Bun", || {
+        std::fs::write(to.join("package.json"), "{ \"private\": true }\n")?;
+        let mut npm = Command::new("npm");
+        run(npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", BUN]).current_dir(&to))
+    })?;
+    step(&to.join("go.stamp"), &[source.clone()], "the Go client", || {
+        let mut go = Command::new("go");
+        // Without symbols, as released programs are.
+        go.args(["build", "-ldflags", "-s -w", "-o"]).arg(go_call()).arg(&source);
+        run(go.env("GOCACHE", to.join("go-cache")).env("GO111MODULE", "off"))
+    })
 }
 
 /// Runs `work` unless `stamp` holds the hash of `files`.

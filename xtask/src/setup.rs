@@ -22,7 +22,7 @@ const BENCH_TOOLS: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 /// Programs of the end-to-end tests, each with its package.
-const TEST_TOOLS: [(&str, &str); 17] = [
+const TEST_TOOLS: [(&str, &str); 19] = [
     ("nginx", "nginx-light"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),
@@ -40,6 +40,8 @@ const TEST_TOOLS: [(&str, &str); 17] = [
     ("runc", "runc"),
     ("zstdcat", "zstd"),
     ("jq", "jq"),
+    ("go", "golang-go"),
+    ("wget", "wget"),
 ];
 
 /// What to set up.

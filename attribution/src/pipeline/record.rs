@@ -14,7 +14,6 @@ const QUIC: &str = "quic: the payload of QUIC is not read";
 const NOT_TLS: &str = "neither TLS nor HTTP";
 const OLDER: &str = "the connection is older than the sensor";
 const NO_CALL: &str = "no TLS function of a known library was called on it";
-const NO_LIBRARY: &str = "the process has no TLS library with known functions";
 
 impl Attribution {
     /// The `process` part of a record, of a process generation and what the kernel said at the act.
@@ -177,18 +176,19 @@ impl Attribution {
             (_, Some(Shape::Other)) => ("none", NOT_TLS.to_owned()),
             _ if flow.pre_existing => ("none", OLDER.to_owned()),
             _ => match library {
-                Some((_, reason)) if !reason.is_empty() => ("none", NO_LIBRARY.to_owned()),
+                Some(library) if !library.reason.is_empty() => ("none", library.reason.clone()),
                 _ => ("none", NO_CALL.to_owned()),
             },
         };
         let hello = flow.hello.as_ref();
         Some(v1::Tls {
-            library: library.map(|(name, _)| name.clone()).unwrap_or_default(),
+            library: library.map(|library| library.name.clone()).unwrap_or_default(),
             version: String::new(),
             alpn: hello.map(|hello| hello.alpn.join(",")).unwrap_or_default(),
             ja4: hello.map(|hello| hello.ja4.clone()).unwrap_or_default(),
             coverage: coverage.to_owned(),
             coverage_reason: reason,
+            method: library.map(|library| library.method.clone()).unwrap_or_default(),
         })
     }
 }

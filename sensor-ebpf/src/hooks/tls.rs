@@ -20,7 +20,7 @@ use sensor_common::{
     Task, cause, kind,
     tls::{
         Call, Connection, Data, Handle, Layout, MAX_CHUNK, MAX_CHUNKS, NO_POINTER, SEARCH_TRIES,
-        SEARCH_WINDOW, SIZES, direction, handle, verdict,
+        SEARCH_WINDOW, SIZES, cookie, direction, handle, verdict,
     },
 };
 
@@ -31,10 +31,6 @@ use crate::{
     offsets,
 };
 
-/// Bit of the attach cookie: the function reads.
-const COOKIE_READ: u64 = 1 << 32;
-/// Bit of the attach cookie: the function stores its byte count through its fourth argument.
-const COOKIE_EX: u64 = 1 << 33;
 /// Bytes of plaintext that tell whether it is a request.
 const PEEK: usize = 16;
 /// Largest user address (x86-64 and arm64 with 48 bits).
@@ -75,17 +71,25 @@ fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: a probe context is valid for the run of the program.
-    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let target = cookie as u32;
+    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let target = (told & cookie::TARGET) as u32;
     let hits = HITS.get_ptr_mut(target)?;
     // SAFETY: the per-CPU slot is valid for this run.
     unsafe { (*hits).total += 1 };
+    // Both are read whichever is wanted: the verifier refuses an address in the context that is computed.
+    let (fourth, fifth): (u64, u64) = (ctx.arg(3)?, ctx.arg(4)?);
+    let (fourth, fifth) = (core::hint::black_box(fourth), core::hint::black_box(fifth));
+    let count = match told >> cookie::COUNT_SHIFT & cookie::COUNT_MASK {
+        3 => fourth,
+        4 => fifth,
+        _ => 0,
+    };
     let call = Call {
         object: ctx.arg(0)?,
         buffer: ctx.arg(1)?,
-        count: if cookie & COOKIE_EX != 0 { ctx.arg(3)? } else { 0 },
+        count,
         stack: stack_pointer(ctx),
-        direction: if cookie & COOKIE_READ != 0 { direction::READ } else { direction::WRITE },
+        direction: if told & cookie::READ != 0 { direction::READ } else { direction::WRITE },
         target,
     };
     let thread = bpf_get_current_pid_tgid();
@@ -140,6 +144,12 @@ fn plaintext(call: &Call, total: u32, tgid: u32) -> Option<()> {
         Some(random) => (random, handle::RANDOM),
         None => (object_handle(call.object, tgid), handle::OBJECT),
     };
+    deliver(call, total, tgid, connection, named)
+}
+
+/// Sends what a call moved, when the connection is or may be one to a model and this is its client side.
+#[inline(always)]
+pub(super) fn deliver(call: &Call, total: u32, tgid: u32, connection: Handle, named: u32) -> Option<()> {
     // SAFETY: a shared read of a map value.
     let decided = unsafe { VERDICTS.get(&connection) }.copied().unwrap_or(verdict::PENDING);
     if decided == verdict::OTHER {
@@ -218,7 +228,7 @@ fn is_request(first: &[u8; PEEK]) -> bool {
 }
 
 #[inline(always)]
-fn object_handle(object: u64, tgid: u32) -> Handle {
+pub(super) fn object_handle(object: u64, tgid: u32) -> Handle {
     let (a, b) = (object.to_ne_bytes(), tgid.to_ne_bytes());
     Handle { bytes: [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], 0, 0, 0, 0] }
 }

@@ -146,4 +146,22 @@ pub const HOOKS: &[Hook] = &[
         fallback: "flows by SNI and DNS only",
         lost: "credentials, models and tokens of TLS traffic",
     },
+    Hook {
+        program: "kw_go_enter",
+        family: "go",
+        point: Point::Uprobe,
+        since: "5.15",
+        required: false,
+        fallback: "flows by SNI and DNS only",
+        lost: "credentials, models and tokens of Go programs",
+    },
+    Hook {
+        program: "kw_go_return",
+        family: "go",
+        point: Point::Uprobe,
+        since: "5.15",
+        required: false,
+        fallback: "flows by SNI and DNS only",
+        lost: "credentials, models and tokens of Go programs",
+    },
 ];

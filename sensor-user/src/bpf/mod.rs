@@ -10,6 +10,6 @@ mod tables;
 
 pub use aya::{Ebpf, maps::MapError};
 pub use load::{AttachState, LoadError, Loaded, cgroup_root};
-pub use probe::{Function, ProbeLinks, Prober, Scope};
+pub use probe::{ProbeLinks, Prober, Scope};
 pub use reader::Reader;
 pub use tables::{Losses, Tables};

@@ -39,6 +39,13 @@ pub const OFFSETS: &[Offset] = &[
     offset(setting::OFF_TCP_SENT, "tcp_sock", "bytes_sent"),
     offset(setting::OFF_TCP_RETRANS, "tcp_sock", "bytes_retrans"),
     offset(setting::OFF_TCP_RECEIVED, "tcp_sock", "bytes_received"),
+    offset(setting::OFF_TASK_FILES, "task_struct", "files"),
+    offset(setting::OFF_FILES_TABLE, "files_struct", "fdt"),
+    offset(setting::OFF_TABLE_SIZE, "fdtable", "max_fds"),
+    offset(setting::OFF_TABLE_FILES, "fdtable", "fd"),
+    offset(setting::OFF_FILE_PRIVATE, "file", "private_data"),
+    offset(setting::OFF_SOCKET_FILE, "socket", "file"),
+    offset(setting::OFF_SOCKET_SOCK, "socket", "sk"),
 ];
 
 /// The offsets of this kernel, by global.

@@ -7,6 +7,9 @@ use std::{
     sync::mpsc::{SyncSender, sync_channel},
 };
 
+use locate::{Abi, Count, Function, Role};
+use sensor_common::tls::cookie;
+
 use aya::{
     Ebpf,
     programs::{
@@ -20,17 +23,6 @@ use aya::{
 const CLOSE_QUEUE: usize = 1024;
 /// Threads that close links; grace periods of several run side by side.
 const CLOSE_THREADS: usize = 4;
-
-/// A probed function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Function {
-    /// Byte offset in the file.
-    pub offset: u64,
-    /// It reads (else it writes).
-    pub reads: bool,
-    /// It stores its byte count through its fourth argument.
-    pub counts: bool,
-}
 
 /// Which processes a probe fires in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,10 +48,29 @@ impl Drop for ProbeLinks {
     }
 }
 
-/// Attaches the two TLS programs.
+/// Attaches the TLS programs.
 pub struct Prober {
     closer: Option<SyncSender<Vec<UProbeLink>>>,
     threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// What the kernel is told about a function.
+fn cookie(function: &Function, target: u32) -> u64 {
+    let read = if function.role == Role::Read { cookie::READ } else { 0 };
+    let count = match function.count {
+        Count::Returned => 0,
+        Count::Through(argument) => u64::from(argument) & cookie::COUNT_MASK,
+    };
+    u64::from(target) | read | count << cookie::COUNT_SHIFT
+}
+
+/// The programs of a function and where they go.
+fn programs(function: &Function) -> [(&'static str, &[u64]); 2] {
+    let entry = std::slice::from_ref(&function.entry);
+    match function.abi {
+        Abi::C => [("kw_tls_return", entry), ("kw_tls_enter", entry)],
+        Abi::Go => [("kw_go_return", &function.returns), ("kw_go_enter", entry)],
+    }
 }
 
 impl Prober {
@@ -86,7 +97,7 @@ impl Prober {
         Ok(Self { closer: Some(closer), threads })
     }
 
-    /// Attaches entry and return probes of `functions` in `file`. The file is named by its open
+    /// Attaches probes of calls and returns of `functions` in `file`. The file is named by its open
     /// descriptor, so the kernel probes exactly the inode that was examined.
     pub fn attach(
         &self,
@@ -102,18 +113,19 @@ impl Prober {
             Scope::Process(pid) => UProbeScope::OneProcess(pid),
         };
         let closer = self.closer.clone().ok_or(ProgramError::NotAttached)?;
-        let mut attached = ProbeLinks { links: Vec::with_capacity(functions.len() * 2), closer };
-        for name in ["kw_tls_return", "kw_tls_enter"] {
-            let program: &mut UProbe = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
-            for function in functions {
-                let cookie =
-                    u64::from(target) | u64::from(function.reads) << 32 | u64::from(function.counts) << 33;
-                let point = UProbeAttachPoint {
-                    location: UProbeAttachLocation::AbsoluteOffset(function.offset),
-                    cookie: Some(cookie),
-                };
-                let id = program.attach(point, &path, scope)?;
-                attached.links.push(program.take_link(id)?);
+        let mut attached = ProbeLinks { links: Vec::new(), closer };
+        for function in functions {
+            // Returns first: a call that enters before they are there is forgotten, not waited for.
+            let cookie = cookie(function, target);
+            for (name, offsets) in programs(function) {
+                let program: &mut UProbe =
+                    ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;
+                for offset in offsets {
+                    let location = UProbeAttachLocation::AbsoluteOffset(*offset);
+                    let id =
+                        program.attach(UProbeAttachPoint { location, cookie: Some(cookie) }, &path, scope)?;
+                    attached.links.push(program.take_link(id)?);
+                }
             }
         }
         Ok(attached)

@@ -1,10 +1,11 @@
 //! `keywitness doctor`: what this host can do, and what is lost without what it cannot.
 
+mod binary;
 mod checks;
 mod sources;
 mod table;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use proto::v1;
@@ -29,6 +30,9 @@ pub(super) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Say how this executable or library would be read, instead of looking at the host
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 /// What the host can do as a whole.
@@ -91,6 +95,9 @@ impl Verdict {
 }
 
 pub(super) fn run(args: &DoctorArgs, identity: &config::Identity, term: Term) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.binary {
+        return binary::run(file, args.json, term);
+    }
     // All links are closed again when the trial is dropped.
     let trial = Loaded::load(TRIAL_RING_BYTES, false)
         .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());

@@ -93,7 +93,11 @@ Ctrl-C ends it; it then detaches everything from the kernel."))]
     /// Show what this host can do, hook by hook, and what is lost without what is missing
     #[command(after_help = "\
 Loads and attaches every kernel program for a moment, so it needs the privileges of `run`.
-Exit codes: 0 everything works, 1 `run` works but sees less, 2 `run` cannot start.")]
+Exit codes: 0 everything works, 1 `run` works but sees less, 2 `run` cannot start.
+
+With --binary it only reads the file, and needs no privileges:
+  keywitness doctor --binary /usr/bin/node
+Exit codes then: 0 its TLS functions are found, 1 they are not.")]
     Doctor(doctor::DoctorArgs),
     /// Print the fingerprints of secrets: who used this leaked key?
     #[command(after_help = "\

@@ -1,12 +1,22 @@
 //! Every file looked at for TLS functions, once for each inode and version.
 
-use std::{collections::HashMap, fs::File, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::HashMap,
+    fs::File,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+};
 
-use super::elf;
-use crate::bpf::Function;
+use locate::{Bytes, Elf, Function};
+
+use super::worker::{Request, Worker};
 
 /// Files remembered; all are forgotten when there are more (they are looked at again).
 const MAX_FILES: usize = 65_536;
+/// Where distributions put debug files, by build id.
+const DEBUG_FILES: &str = "/usr/lib/debug/.build-id";
+/// Largest file that is read whole on the event loop, bytes: some milliseconds.
+const INLINE: u64 = 2 << 20;
 
 /// One version of a file. A file replaced in place has another time or size, a new file another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,16 +36,53 @@ pub struct Library {
     pub path: String,
     /// The file itself.
     pub file: File,
-    /// Its functions.
+    /// Its functions, at least one.
     pub functions: Vec<Function>,
 }
 
+/// What a file was found to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It has TLS functions.
+    Tls,
+    /// It is still being read.
+    Waiting,
+    /// No TLS function was recognised.
+    Nothing {
+        /// Its build id in hexadecimal, or empty.
+        build_id: String,
+    },
+}
+
+/// What looking at a file led to.
+pub enum Examined {
+    /// It was looked at before, or is not readable now.
+    Before(Known),
+    /// It has TLS functions and is not probed yet.
+    New(Library),
+}
+
 /// Remembers what was looked at.
-#[derive(Debug, Default)]
 pub struct Files {
-    seen: HashMap<FileKey, bool>,
+    seen: HashMap<FileKey, Known>,
+    worker: Worker,
     /// Files that could not be examined.
     pub failed: u64,
+    /// Files not read because too many waited.
+    pub refused: u64,
+}
+
+/// A file as the locators read it.
+pub struct OpenFile<'a>(pub &'a File);
+
+impl Bytes for OpenFile<'_> {
+    fn size(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> bool {
+        self.0.read_exact_at(into, offset).is_ok()
+    }
 }
 
 impl FileKey {
@@ -51,36 +98,103 @@ impl FileKey {
     }
 }
 
+impl Library {
+    /// Library family and way of finding, as records say it: `openssl.exported_symbol`.
+    pub fn method(&self) -> String {
+        self.functions
+            .first()
+            .map(|one| format!("{}.{}", one.library.name(), one.method.name()))
+            .unwrap_or_default()
+    }
+}
+
 impl Files {
-    /// The version of the file at `path` when it has TLS functions; with the library itself the first
-    /// time. `path` may lead through /proc.
-    pub fn examine(&mut self, path: &Path) -> Option<(FileKey, Option<Library>)> {
+    /// Starts with nothing seen; `worker` reads the large files.
+    pub fn new(worker: Worker) -> Self {
+        Self { seen: HashMap::new(), worker, failed: 0, refused: 0 }
+    }
+
+    /// Looks at the file at `path`, which may lead through /proc.
+    pub fn examine(&mut self, path: &Path) -> Option<(FileKey, Examined)> {
         let file = File::open(path).ok()?;
         if !file.metadata().ok()?.is_file() {
             return None;
         }
         let key = FileKey::of(&file).ok()?;
-        if let Some(has) = self.seen.get(&key) {
-            return has.then_some((key, None));
+        if let Some(known) = self.seen.get(&key) {
+            return Some((key, Examined::Before(known.clone())));
         }
         if self.seen.len() >= MAX_FILES {
             self.seen.clear();
         }
-        let functions = elf::functions(&file).unwrap_or_else(|error| {
-            tracing::debug!(path = %path.display(), %error, "not examined for TLS functions");
+        let name = std::fs::read_link(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let (functions, build_id) = quick(&file, key.size).unwrap_or_else(|error| {
+            tracing::debug!(path = name, %error, "not examined for TLS functions");
             self.failed += 1;
-            Vec::new()
+            Default::default()
         });
-        self.seen.insert(key, !functions.is_empty());
-        if functions.is_empty() {
-            return None;
+        let examined = match functions {
+            Some(functions) if functions.is_empty() => Examined::Before(Known::Nothing { build_id }),
+            Some(functions) => Examined::New(Library { key, path: name, file, functions }),
+            // Not remembered when it cannot be read now: the next process with it tries again.
+            None if !self.worker.read(Request { key, path: name, file }) => {
+                self.refused += 1;
+                return None;
+            }
+            None => Examined::Before(Known::Waiting),
+        };
+        let known = match &examined {
+            Examined::New(_) => Known::Tls,
+            Examined::Before(known) => known.clone(),
+        };
+        self.seen.insert(key, known);
+        Some((key, examined))
+    }
+
+    /// Remembers what the worker found.
+    pub fn settle(&mut self, key: FileKey, known: Known) {
+        if let Some(place) = self.seen.get_mut(&key) {
+            *place = known;
         }
-        let name = std::fs::read_link(path).unwrap_or_else(|_| path.to_owned());
-        Some((key, Some(Library { key, path: name.display().to_string(), file, functions })))
     }
 
     /// Allows a file to be examined again.
     pub fn forget(&mut self, key: &FileKey) {
         self.seen.remove(key);
     }
+
+    /// Ends the worker.
+    pub fn finish(self) {
+        self.worker.finish();
+    }
+}
+
+/// The answer of every tier: symbols, the debug file of the distribution, and reading the code.
+pub fn read_whole(elf: &Elf<'_>) -> Result<Vec<Function>, locate::Unreadable> {
+    let found = locate::locate(elf)?.functions;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let build_id = elf.build_id();
+    let Some((first, rest)) = build_id.split_at_checked(2) else { return Ok(found) };
+    let Ok(debug) = File::open(format!("{DEBUG_FILES}/{first}/{rest}.debug")) else { return Ok(found) };
+    let debug = OpenFile(&debug);
+    match Elf::parse(&debug) {
+        Ok(debug) => Ok(locate::by_debug_file(elf, &debug)?.functions),
+        Err(_) => Ok(found),
+    }
+}
+
+/// The answer for a file that is small, has symbols, or can have no TLS library; `None` for one that takes
+/// longer.
+fn quick(file: &File, size: u64) -> Result<(Option<Vec<Function>>, String), locate::Unreadable> {
+    let bytes = OpenFile(file);
+    let elf = match Elf::parse(&bytes) {
+        // Scripts are no failure.
+        Err(locate::Unreadable::NotElf) => return Ok((Some(Vec::new()), String::new())),
+        other => other?,
+    };
+    let functions = if size <= INLINE { read_whole(&elf)? } else { locate::by_symbols(&elf)?.functions };
+    let answer = !functions.is_empty() || size <= INLINE;
+    Ok((answer.then_some(functions), elf.build_id()))
 }

@@ -17,7 +17,8 @@ use sensor_common::tls::MAX_TARGETS;
 
 use super::{
     budget::Budget,
-    files::{FileKey, Files, Library},
+    files::{Examined, FileKey, Files, Known, Library},
+    worker::{Found, Results, Worker},
 };
 use crate::{
     bpf::{Ebpf, ProbeLinks, Prober, Scope, Tables},
@@ -49,8 +50,14 @@ const LIBRARY_DIRECTORIES: [&str; 8] = [
 /// Where executables for every user are.
 const EXECUTABLE_DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/bin"];
 
-/// Why probing a file failed or is limited, for coverage.
-pub const REASON_NO_LIBRARY: &str = "no TLS library with known functions in the process";
+/// Name of the library that every Java program has.
+const JAVA: &str = "libjvm.so";
+/// Why plaintext is not read, for coverage: Java's own TLS is compiled at run time.
+const REASON_JAVA: &str = "jsse";
+/// The same: a file is still being read for the first time.
+const REASON_WAITING: &str = "the TLS functions of its executable or a library are still being looked for";
+/// The same: the process was gone, or it is not allowed to be looked at.
+const REASON_GONE: &str = "the process could not be looked at";
 
 struct Target {
     index: u32,
@@ -74,10 +81,12 @@ pub struct Counts {
 }
 
 /// What the process' TLS library is and why it is not read, if so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// File name of the library, or empty.
     pub library: String,
+    /// Its family and how its functions were found, or empty.
+    pub method: String,
     /// Empty when it is read.
     pub reason: String,
 }
@@ -90,7 +99,7 @@ pub struct Policy {
     next_index: u32,
     learned: HashSet<FileId>,
     known: Vec<KnownExecutable>,
-    callers: HashMap<ProcessKey, String>,
+    callers: HashMap<ProcessKey, Coverage>,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
     failed: u64,
@@ -100,9 +109,14 @@ pub struct Policy {
 impl Policy {
     /// With a budget of `budget_per_s` useless hits per file; executables named in `known` are
     /// treated as callers of models from their first exec.
-    pub fn new(prober: Prober, budget_per_s: u64, known: Vec<KnownExecutable>) -> Self {
-        Self {
-            files: Files::default(),
+    pub fn new(
+        prober: Prober,
+        budget_per_s: u64,
+        known: Vec<KnownExecutable>,
+    ) -> std::io::Result<(Self, Results)> {
+        let (worker, results) = Worker::start()?;
+        let policy = Self {
+            files: Files::new(worker),
             prober,
             targets: HashMap::new(),
             next_index: 0,
@@ -113,7 +127,8 @@ impl Policy {
             budget_per_s,
             failed: 0,
             refused: 0,
-        }
+        };
+        Ok((policy, results))
     }
 
     /// Probes the host's libraries and whatever running processes have mapped.
@@ -137,19 +152,25 @@ impl Policy {
 
     /// First sign that a process calls a model: its libraries are looked at and probed now.
     pub fn caller(&mut self, ebpf: &mut Ebpf, process: ProcessKey, now_ns: u64) -> Coverage {
-        let known = self.callers.get(&process).filter(|library| !library.is_empty()).cloned();
-        let library = known.unwrap_or_else(|| {
-            let mapped = self.look_at(ebpf, process.pid, now_ns);
-            mapped.into_iter().next().unwrap_or_default()
-        });
+        let known = self.callers.get(&process).filter(|known| known.reason.is_empty()).cloned();
+        let coverage = known.unwrap_or_else(|| self.look_at(ebpf, process.pid, now_ns));
         if self.callers.len() < MAX_CALLERS || self.callers.contains_key(&process) {
-            self.callers.insert(process, library.clone());
+            self.callers.insert(process, coverage.clone());
         } else {
             self.refused += 1;
         }
         self.probe_process(ebpf, process);
-        let reason = if library.is_empty() { REASON_NO_LIBRARY.to_owned() } else { String::new() };
-        Coverage { library, reason }
+        coverage
+    }
+
+    /// A large file was read. Callers that may have waited for it, to be looked at again.
+    pub fn found(&mut self, ebpf: &mut Ebpf, found: Found, now_ns: u64) -> Vec<ProcessKey> {
+        self.files.settle(found.key, found.known);
+        if let Some(library) = found.library {
+            self.probe(ebpf, library, now_ns);
+        }
+        let waiting = self.callers.iter().filter(|(_, coverage)| coverage.reason == REASON_WAITING);
+        waiting.map(|(process, _)| *process).collect()
     }
 
     /// An executable is now known to call models.
@@ -205,8 +226,8 @@ impl Policy {
         Counts {
             files: self.targets.len() as u64,
             demoted: self.targets.values().filter(|target| target.whole.is_none()).count() as u64,
-            failed: self.failed,
-            refused: self.refused,
+            failed: self.failed + self.files.failed,
+            refused: self.refused + self.files.refused,
         }
     }
 
@@ -214,6 +235,7 @@ impl Policy {
     pub fn finish(mut self) {
         self.targets.clear();
         self.prober.finish();
+        self.files.finish();
     }
 
     fn demote(&mut self, ebpf: &mut Ebpf, key: FileKey, now_ns: u64) {
@@ -276,10 +298,12 @@ impl Policy {
         }
     }
 
-    /// Looks at the files a process has mapped as code; names of those with TLS functions.
-    fn look_at(&mut self, ebpf: &mut Ebpf, pid: u32, now_ns: u64) -> Vec<String> {
-        let Ok(maps) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else { return Vec::new() };
-        let mut found = Vec::new();
+    /// Looks at the files a process has mapped as code: its first TLS library, or why there is none.
+    fn look_at(&mut self, ebpf: &mut Ebpf, pid: u32, now_ns: u64) -> Coverage {
+        let gone = || Coverage { reason: REASON_GONE.to_owned(), ..Coverage::default() };
+        let Ok(maps) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else { return gone() };
+        let mut found = None;
+        let mut reason = None;
         let mut last = "";
         for line in maps.lines().take(MAX_MAPPINGS * 4) {
             let mut fields = line.split_ascii_whitespace();
@@ -291,11 +315,27 @@ impl Policy {
             last = path;
             // Through map_files it is the mapped inode itself, in any mount namespace, deleted or not.
             let range = range.split('-').map(|end| end.trim_start_matches('0')).collect::<Vec<_>>().join("-");
-            if self.add(ebpf, &PathBuf::from(format!("/proc/{pid}/map_files/{range}")), now_ns) {
-                found.push(path.rsplit('/').next().unwrap_or(path).to_owned());
+            let file = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
+            let name = path.rsplit('/').next().unwrap_or(path);
+            match self.add(ebpf, &file, now_ns) {
+                Some((key, Known::Tls)) => {
+                    let method = self.targets.get(&key).map(|target| target.library.method());
+                    found.get_or_insert((name.to_owned(), method.unwrap_or_default()));
+                }
+                Some((_, Known::Waiting)) => reason = Some(REASON_WAITING.to_owned()),
+                _ if name == JAVA => reason = Some(REASON_JAVA.to_owned()),
+                // The first mapped file is the executable.
+                Some((_, Known::Nothing { build_id })) => {
+                    reason.get_or_insert_with(|| unrecognised(name, &build_id));
+                }
+                None => {}
             }
         }
-        found
+        match (found, reason) {
+            (Some((library, method)), _) => Coverage { library, method, reason: String::new() },
+            (None, Some(reason)) => Coverage { reason, ..Coverage::default() },
+            (None, None) => gone(),
+        }
     }
 
     /// Looks at the host's executables that are known to call models, so that even their first process
@@ -331,34 +371,50 @@ impl Policy {
         }
     }
 
-    /// Probes a file when it is new and has TLS functions; whether it has them.
-    fn add(&mut self, ebpf: &mut Ebpf, path: &Path, now_ns: u64) -> bool {
-        let Some((key, library)) = self.files.examine(path) else { return false };
-        let Some(library) = library else { return self.targets.contains_key(&key) };
+    /// Looks at a file, and probes it when it is new and has TLS functions.
+    fn add(&mut self, ebpf: &mut Ebpf, path: &Path, now_ns: u64) -> Option<(FileKey, Known)> {
+        let (key, examined) = self.files.examine(path)?;
+        let known = match examined {
+            Examined::Before(known) => known,
+            Examined::New(library) => {
+                self.probe(ebpf, library, now_ns);
+                Known::Tls
+            }
+        };
+        (known != Known::Tls || self.targets.contains_key(&key)).then_some((key, known))
+    }
+
+    fn probe(&mut self, ebpf: &mut Ebpf, library: Library, now_ns: u64) {
         if self.next_index >= MAX_TARGETS {
             self.refused += 1;
-            return false;
+            return;
         }
-        let index = self.next_index;
+        let (key, index) = (library.key, self.next_index);
         match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
             Ok(links) => {
                 self.next_index += 1;
+                let method = library.method();
                 tracing::info!(
                     file = library.path,
                     functions = library.functions.len(),
+                    method,
                     "TLS library probed"
                 );
                 let budget = Budget::new(self.budget_per_s, now_ns);
                 let target = Target { index, library, budget, whole: Some(links), processes: HashMap::new() };
                 self.targets.insert(key, target);
-                true
             }
             Err(error) => {
                 tracing::warn!(file = library.path, %error, "cannot probe");
                 self.failed += 1;
                 self.files.forget(&key);
-                false
             }
         }
     }
+}
+
+/// Why nothing is read of a process whose executable is `name`.
+fn unrecognised(name: &str, build_id: &str) -> String {
+    let build_id = if build_id.is_empty() { "none" } else { build_id };
+    format!("no TLS library with known functions in the process; executable {name}, build id {build_id}")
 }

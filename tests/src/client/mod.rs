@@ -25,6 +25,12 @@ pub enum Runtime {
     Node,
     /// A shell that becomes curl.
     Curl,
+    /// Bun, from npm.
+    Bun,
+    /// A stripped Go program.
+    Go,
+    /// A shell that becomes wget.
+    Wget,
 }
 
 /// One way to call a model.
@@ -58,13 +64,19 @@ impl Runtime {
             Self::Python if setup::python().is_file() => Ok(setup::python()),
             Self::Python => bail!("the test clients are not installed: run `cargo xtask setup`"),
             Self::Node => paths::on_path("node"),
-            Self::Curl => Ok("/bin/sh".into()),
+            Self::Curl | Self::Wget => Ok("/bin/sh".into()),
+            Self::Bun => Ok(setup::bun()),
+            Self::Go => Ok(setup::go_call()),
         }
     }
 
     /// The executable the calling process has, links resolved.
     pub fn exe(self) -> Result<PathBuf> {
-        let program = if self == Self::Curl { paths::on_path("curl")? } else { self.program()? };
+        let program = match self {
+            Self::Curl => paths::on_path("curl")?,
+            Self::Wget => paths::on_path("wget")?,
+            _ => self.program()?,
+        };
         Ok(program.canonicalize()?)
     }
 }
@@ -106,7 +118,10 @@ pub fn script(runtime: Runtime, script: &str, sandbox: &Sandbox, cgroup: Option<
         Some(cgroup) => sandbox.command_in(cgroup, program),
         None => sandbox.command(program),
     };
-    command.arg(paths::repository().join("tests/clients").join(script));
+    // A compiled program is its own script.
+    if runtime != Runtime::Go {
+        command.arg(paths::repository().join("tests/clients").join(script));
+    }
     command.env("NODE_PATH", setup::folder().join("node_modules")).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }

@@ -8,11 +8,12 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
     ("keywitness-peer-api", &[]),
+    ("keywitness-locate", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
     ("keywitness-flow-log", &["keywitness-proto"]),
     (
@@ -22,6 +23,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "keywitness-proto",
             "keywitness-attribution",
             "keywitness-flow-log",
+            "keywitness-locate",
             "keywitness-peer-api",
         ],
     ),

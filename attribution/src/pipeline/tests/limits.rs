@@ -1,7 +1,7 @@
 //! What is counted, what is given up, and that nothing stays for ever.
 
 use super::script::*;
-use crate::event::{Event, Shape};
+use crate::event::{Event, Shape, TlsLibrary};
 use crate::flow::MAX_FLOWS;
 use crate::pipeline::MAX_CONNECTIONS;
 use crate::pipeline::limits::{IDLE_NS, MAX_LIBRARIES, SWEEP_NS};
@@ -112,7 +112,7 @@ fn a_socket_that_connects_again_is_another_flow() {
 fn libraries_of_processes_that_are_long_gone_make_room() {
     let mut script = Script::new();
     for pid in 0..MAX_LIBRARIES as u32 + 1 {
-        script.push(Event::Library { process: key(pid), name: "libssl.so".into(), reason: String::new() });
+        script.push(Event::Library { process: key(pid), library: TlsLibrary::default() });
     }
     let libraries = script.run().attribution.libraries;
     assert_eq!(libraries.get(&key(0)), None);

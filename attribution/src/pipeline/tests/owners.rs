@@ -1,7 +1,7 @@
 //! Who made a call, and who did not.
 
 use super::script::*;
-use crate::event::{Event, ProcessKey};
+use crate::event::{Event, ProcessKey, TlsLibrary};
 
 #[test]
 fn an_unbound_call_says_so_and_names_no_flow() {
@@ -118,7 +118,10 @@ fn a_pid_used_again_is_another_owner() {
 fn a_call_after_its_process_ended_still_names_it() {
     let mut script = Script::new();
     let client = Client::new(9, 3);
-    let library = Event::Library { process: key(9), name: "libssl.so.3".into(), reason: String::new() };
+    let library = Event::Library {
+        process: key(9),
+        library: TlsLibrary { name: "libssl.so.3".into(), ..TlsLibrary::default() },
+    };
     script.exec(9, 1, "/usr/bin/agent").hello(&client, Some(HOST)).push(library);
     script.write(&client, request(KEY, "m")).exit(9).read(&client, answer((1, 1))).close(&client);
     let told = script.run();

@@ -1,0 +1,95 @@
+//! Calls of programs whose TLS library has no symbols, is not OpenSSL, or is Go's.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Context, Result};
+use keywitness_tests::{
+    cgroup::Cgroup,
+    client::{Client, Runtime},
+    compare::{Known, Who, compare},
+    sandbox::{Network, Sandbox},
+    sensor::{Sensor, calls},
+    server::Server,
+    setup, wait,
+};
+use proto::v1::record::Body;
+
+/// Time records have to arrive after the last call.
+const SETTLE: Duration = Duration::from_secs(20);
+
+const fn client(runtime: Runtime, script: &'static str, mode: &'static str) -> Client {
+    Client { runtime, script, mode, provider: "openai" }
+}
+
+/// Each client, and how its TLS functions are found.
+const CLIENTS: [(Client, &str); 5] = [
+    (client(Runtime::Bun, "fetch_call.mjs", "plain"), "boringssl.error_sites"),
+    (client(Runtime::Bun, "fetch_call.mjs", "stream"), "boringssl.error_sites"),
+    (client(Runtime::Go, "go_call", "plain"), "go.go_table"),
+    (client(Runtime::Go, "go_call", "stream"), "go.go_table"),
+    (client(Runtime::Wget, "wget_call.sh", "plain"), "gnutls.exported_symbol"),
+];
+
+#[test]
+fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> Result<()> {
+    setup::stacks()?;
+    let sandbox = Sandbox::new(Network::Shared)?;
+    let server = Server::start(&sandbox)?;
+    let mut sensor = Sensor::start(&[])?;
+    let cgroup = Cgroup::new("stacks")?;
+    // A large executable is read when it is first seen, which may take longer than its first call.
+    for (one, method) in CLIENTS {
+        if matches!(one.runtime, Runtime::Bun | Runtime::Go) {
+            let _ = std::process::Command::new(one.runtime.program()?).arg("--version").output()?;
+            let log = sensor.dir().join("stderr.log");
+            let exe = one.runtime.exe()?.display().to_string();
+            wait::until("the executable to be probed", SETTLE, || {
+                let log = std::fs::read_to_string(&log).context("the sensor's log")?;
+                let probed = |line: &str| line.contains(&exe) && line.contains(method);
+                Ok(log.lines().any(probed).then_some(()))
+            })?;
+        }
+    }
+    let mut who = HashMap::new();
+    let mut methods = HashMap::new();
+    for (one, method) in CLIENTS {
+        let key = one.key(&format!("{method} {}", one.mode));
+        let finished = one.run(&sandbox, Some(&cgroup), &key, &format!("model-{}", one.mode))?;
+        methods.insert(finished.pid, method);
+        who.insert(key, Who { pid: finished.pid, exe: finished.exe, cgroup: Some(cgroup.name()) });
+    }
+    let truths = server.truth()?;
+    let ids: Vec<&str> = truths.iter().map(|truth| truth.request_id.as_str()).collect();
+    let complete = |records: &[_]| {
+        calls(records).filter(|call| ids.contains(&call.request_id.as_str())).count() >= truths.len()
+    };
+    if let Err(error) = sensor.wait_for("a record of every call", SETTLE, complete) {
+        eprintln!("{error:#}");
+    }
+    let fingerprints = sensor.fingerprints(who.keys())?;
+    let stopped = sensor.stop()?;
+    let known = Known { address: sandbox.address(), fingerprints: &fingerprints };
+    let result = compare(&truths, &stopped.records, &known, |truth| who.get(&truth.key).cloned());
+    eprintln!("{}", result.summary());
+    result.require(0.0)?;
+    for record in &stopped.records {
+        let Some(Body::Flow(flow)) = &record.body else { continue };
+        let pid = flow.process.as_ref().map(|process| process.pid).unwrap_or_default();
+        if let Some(method) = methods.remove(&pid) {
+            assert_eq!(flow.tls.as_ref().map(|tls| tls.method.as_str()), Some(method));
+        }
+    }
+    assert!(methods.is_empty(), "no flow of {methods:?}");
+    Ok(())
+}
+
+#[test]
+fn an_executable_that_is_not_read_is_told_with_its_build_id() -> Result<()> {
+    let mut command = std::process::Command::new(keywitness_tests::paths::keywitness()?);
+    let output = command.args(["doctor", "--json", "--binary", "/bin/true"]).output()?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report["functions"], serde_json::json!([]));
+    assert!(report["build_id"].as_str().is_some_and(|id| id.len() == 40), "{report}");
+    Ok(())
+}
