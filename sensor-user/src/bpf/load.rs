@@ -3,9 +3,9 @@
 use std::{fs::File, path::PathBuf};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfLoader,
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, Program, ProgramError,
         RawTracePoint, UProbe,
     },
 };
@@ -71,8 +71,31 @@ pub enum LoadError {
 pub struct AttachState {
     /// The row.
     pub hook: &'static Hook,
-    /// `None` when it is in place, else why not.
-    pub failure: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Whether a program is in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is.
+    Attached,
+    /// It could not be attached, for this reason, and another row took its place.
+    Replaced(String),
+    /// It could not be attached, for this reason.
+    Missing(String),
+    /// The row whose place it would take is attached.
+    Spare,
+}
+
+impl Outcome {
+    /// Why it is not in place.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Replaced(reason) | Self::Missing(reason) => Some(reason),
+            Self::Attached | Self::Spare => None,
+        }
+    }
 }
 
 /// The loaded object with all links that live as long as the sensor.
@@ -119,6 +142,7 @@ impl Loaded {
             &with_log,
             true,
         );
+        loader.override_global(setting::OPEN_CALLS, &offsets::OPEN_CALLS, true);
         for (name, bytes) in &offsets {
             loader.override_global(name, bytes, true);
         }
@@ -128,20 +152,37 @@ impl Loaded {
             false => None,
         };
 
-        let mut states = Vec::with_capacity(HOOKS.len());
+        let mut states: Vec<AttachState> = Vec::with_capacity(HOOKS.len());
         for hook in HOOKS {
-            let failure = attach(&mut ebpf, hook, &cgroup).err();
-            if let (true, Some(reason)) = (hook.required, &failure) {
-                return Err(LoadError::Hook {
-                    program: hook.program,
-                    family: hook.family,
-                    reason: reason.clone(),
-                });
+            let replaces = |state: &AttachState| state.hook.fallback == hook.program;
+            let place = states.iter().position(replaces);
+            let needed = place.and_then(|place| states.get(place)).is_none_or(|first| {
+                matches!(first.outcome, Outcome::Missing(_))
+            });
+            let outcome = match needed.then(|| attach(&mut ebpf, hook, &cgroup)) {
+                None => Outcome::Spare,
+                Some(Ok(())) => Outcome::Attached,
+                Some(Err(reason)) => Outcome::Missing(reason),
+            };
+            match (&outcome, place.and_then(|place| states.get_mut(place))) {
+                (Outcome::Missing(reason), _) if hook.required => {
+                    return Err(LoadError::Hook {
+                        program: hook.program,
+                        family: hook.family,
+                        reason: reason.clone(),
+                    });
+                }
+                (Outcome::Missing(reason), _) if hook.stand_in().is_none() => {
+                    tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
+                }
+                (Outcome::Attached, Some(first)) => {
+                    if let Outcome::Missing(reason) = &first.outcome {
+                        first.outcome = Outcome::Replaced(reason.clone());
+                    }
+                }
+                _ => {}
             }
-            if let Some(reason) = &failure {
-                tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
-            }
-            states.push(AttachState { hook, failure });
+            states.push(AttachState { hook, outcome });
         }
         Ok(Self { ebpf, states, log })
     }
@@ -160,6 +201,7 @@ impl Loaded {
         // Unloading drops the links first.
         for (_, program) in self.ebpf.programs_mut() {
             let result = match program {
+                Program::FEntry(program) => program.unload(),
                 Program::RawTracePoint(program) => program.unload(),
                 Program::CgroupSockAddr(program) => program.unload(),
                 Program::CgroupSkb(program) => program.unload(),
@@ -182,6 +224,11 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
     // A link of the kernel's multi kind; `AllowMultiple` is for the older attach call only.
     let mode = CgroupAttachMode::Single;
     match point {
+        Point::Fentry(function) => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(function, &Btf::from_sys_fs()?)?;
+            program.attach()?;
+        }
         Point::RawTracepoint(name) => {
             let program: &mut RawTracePoint = program.try_into()?;
             program.load()?;

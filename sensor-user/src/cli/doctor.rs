@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     bpf::{
-        LoadError, Loaded,
+        LoadError, Loaded, Outcome,
         hooks::{HOOKS, Hook},
     },
     term::Term,
@@ -48,6 +48,10 @@ enum State {
     Ok,
     /// It cannot be used.
     Missing,
+    /// It cannot be used, and another hook does most of it.
+    Replaced,
+    /// It is not needed, because the hook whose place it would take works.
+    Spare,
     /// The trial ended before.
     NotTried,
 }
@@ -88,7 +92,7 @@ impl Verdict {
 pub(super) fn run(args: &DoctorArgs, term: Term) -> anyhow::Result<ExitCode> {
     // All links are closed again when the trial is dropped.
     let trial = Loaded::load(TRIAL_RING_BYTES, false)
-        .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());
+        .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.outcome)).collect::<Vec<_>>());
     let report = Report::new(checks::all(&trial), trial);
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -101,11 +105,13 @@ pub(super) fn run(args: &DoctorArgs, term: Term) -> anyhow::Result<ExitCode> {
 }
 
 impl Report {
-    fn new(checks: Vec<Check>, trial: Result<Vec<(&'static Hook, Option<String>)>, LoadError>) -> Self {
+    fn new(checks: Vec<Check>, trial: Result<Vec<(&'static Hook, Outcome)>, LoadError>) -> Self {
         let outcome = |hook: &Hook| match &trial {
             Ok(states) => match states.iter().find(|(row, _)| row.program == hook.program) {
-                Some((_, None)) => (State::Ok, None),
-                Some((_, Some(reason))) => (State::Missing, Some(reason.clone())),
+                Some((_, Outcome::Attached)) => (State::Ok, None),
+                Some((_, Outcome::Spare)) => (State::Spare, None),
+                Some((_, Outcome::Missing(reason))) => (State::Missing, Some(reason.clone())),
+                Some((_, Outcome::Replaced(reason))) => (State::Replaced, Some(reason.clone())),
                 None => (State::NotTried, None),
             },
             Err(LoadError::Hook { program, reason, .. }) if *program == hook.program => {
@@ -132,7 +138,7 @@ impl Report {
             .collect();
         let state = match &trial {
             Err(_) => Verdict::Unusable,
-            Ok(_) if hooks.iter().all(|hook| hook.state == State::Ok) => Verdict::Ok,
+            Ok(_) if hooks.iter().all(|hook| matches!(hook.state, State::Ok | State::Spare)) => Verdict::Ok,
             Ok(_) => Verdict::Degraded,
         };
         Self { state, error: trial.err().map(|error| error.to_string()), checks, hooks }
@@ -143,11 +149,16 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn trial(missing: &str) -> Vec<(&'static Hook, Option<String>)> {
-        HOOKS
-            .iter()
-            .map(|hook| (hook, (hook.program == missing).then(|| "old\x1bkernel".to_owned())))
-            .collect()
+    fn trial(missing: &str) -> Vec<(&'static Hook, Outcome)> {
+        let outcome = |hook: &Hook| match hook.program == missing {
+            true if hook.stand_in().is_some() => Outcome::Replaced("old\x1bkernel".to_owned()),
+            true => Outcome::Missing("old\x1bkernel".to_owned()),
+            false if HOOKS.iter().any(|first| first.fallback == hook.program && first.program != missing) => {
+                Outcome::Spare
+            }
+            false => Outcome::Attached,
+        };
+        HOOKS.iter().map(|hook| (hook, outcome(hook))).collect()
     }
 
     fn shown(report: &Report) -> String {
@@ -161,7 +172,8 @@ mod tests {
         let report = Report::new(Vec::new(), Ok(trial("")));
         assert_eq!(report.state, Verdict::Ok);
         let text = shown(&report);
-        assert!(text.contains(&format!("{0} of {0} hooks", HOOKS.len())), "{text}");
+        let used = HOOKS.iter().filter(|hook| !hook.is_stand_in()).count();
+        assert!(text.contains(&format!("{used} of {used} hooks")), "{text}");
         assert!(HOOKS.iter().all(|hook| text.contains(hook.program)), "{text}");
         assert!(!text.contains("lost:") && !text.contains("not seen"), "{text}");
     }
@@ -176,6 +188,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("sees less"), "{text}");
+    }
+
+    #[test]
+    fn a_hook_that_another_replaces_degrades() {
+        let report = Report::new(Vec::new(), Ok(trial("kw_file_open")));
+        assert_eq!(report.state, Verdict::Degraded);
+        let text = shown(&report);
+        assert!(text.contains("replaced") && text.contains("fallback: kw_open_exit"), "{text}");
     }
 
     #[test]

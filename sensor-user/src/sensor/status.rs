@@ -4,7 +4,7 @@ use proto::v1::{Gauge, HookState, Loss, Status};
 use sensor_common::{cause, kind};
 
 use super::{Sensor, SensorError};
-use crate::bpf::Losses;
+use crate::bpf::{Losses, Outcome};
 
 impl Losses {
     /// Events that never reached the ring. Shortened sequences are not among them.
@@ -97,11 +97,17 @@ impl Sensor {
         self.loaded
             .states
             .iter()
+            .filter(|state| state.outcome != Outcome::Spare)
             .map(|state| HookState {
                 name: state.hook.program.into(),
-                state: if state.failure.is_none() { "attached" } else { "missing" }.into(),
-                lost: state.failure.as_ref().map(|_| state.hook.lost.into()).unwrap_or_default(),
-                reason: state.failure.clone().unwrap_or_default(),
+                state: match state.outcome {
+                    Outcome::Replaced(_) => "fallback",
+                    Outcome::Missing(_) => "missing",
+                    Outcome::Attached | Outcome::Spare => "attached",
+                }
+                .into(),
+                lost: state.outcome.failure().map(|_| state.hook.lost.into()).unwrap_or_default(),
+                reason: state.outcome.failure().unwrap_or_default().to_owned(),
             })
             .collect()
     }

@@ -34,11 +34,14 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
         let (style, state) = match hook.state {
             State::Ok => (Style::Good, "ok"),
             State::Missing => (Style::Bad, "missing"),
+            State::Replaced => (Style::Warn, "replaced"),
+            State::Spare => (Style::Dim, "spare"),
             State::NotTried => (Style::Dim, "not tried"),
         };
         let lost =
             if hook.required { format!("does not start: {}", hook.lost) } else { hook.lost.to_owned() };
-        let without_style = if hook.state == State::Missing { Style::Warn } else { Style::Dim };
+        let without = matches!(hook.state, State::Missing | State::Replaced);
+        let without_style = if without { Style::Warn } else { Style::Dim };
         writeln!(
             out,
             "{:program$}  {:family$}  {:point$}  {}  {}",
@@ -58,8 +61,9 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
         }
     }
     writeln!(out)?;
-    let good = report.hooks.iter().filter(|hook| hook.state == State::Ok).count();
-    let count = format!("{good} of {} hooks", report.hooks.len());
+    let used: Vec<_> = report.hooks.iter().filter(|hook| hook.state != State::Spare).collect();
+    let good = used.iter().filter(|hook| hook.state == State::Ok).count();
+    let count = format!("{good} of {} hooks", used.len());
     let (style, summary) = match report.state {
         Verdict::Ok => (Style::Good, format!("good: {count} work; `keywitness run` sees everything it can")),
         Verdict::Degraded => {
@@ -76,6 +80,7 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
 /// Where a hook goes, in words.
 pub(super) fn point(point: Point) -> String {
     match point {
+        Point::Fentry(name) => format!("fentry {name}"),
         Point::RawTracepoint(name) => format!("raw_tp {name}"),
         Point::CgroupSockAddr => "cgroup sock_addr".to_owned(),
         Point::Egress => "cgroup_skb egress".to_owned(),
