@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proto::v1::{self, Record, record::Body};
 
 use crate::call::{Finished, Piece, Toolkit};
+use crate::credential::Origins;
 use crate::detect::SharedCredential;
 use crate::endpoint::Catalogue;
 use crate::event::{Event, FileId, Handle, ProcessKey, Protocol};
@@ -13,6 +14,7 @@ use crate::flow::{FlowTable, Names};
 use crate::identity::{arguments, cgroup, process::ProcessTable};
 
 mod connections;
+mod credential_files;
 mod flows;
 mod limits;
 mod plaintext;
@@ -72,6 +74,8 @@ pub struct Attribution {
     libraries: Recent<ProcessKey, (String, String)>,
     swept_ns: u64,
     shared: SharedCredential,
+    origins: Origins,
+    watch: credential_files::Watch,
     counts: Counts,
     out: Vec<Output>,
 }
@@ -94,6 +98,8 @@ impl Attribution {
             libraries: Recent::new(limits::MAX_LIBRARIES),
             swept_ns: 0,
             shared: SharedCredential::default(),
+            origins: Origins::default(),
+            watch: credential_files::Watch::default(),
             counts: Counts::default(),
             out: Vec::new(),
         }
@@ -109,6 +115,7 @@ impl Attribution {
             Event::Fork { time_ns, parent, child } => {
                 self.at(time_ns);
                 self.processes.fork(parent, child);
+                self.origins.fork(parent, child, time_ns);
             }
             Event::Exec { time_ns, task, parent, mut image } => {
                 self.at(time_ns);
@@ -119,6 +126,7 @@ impl Attribution {
             Event::Running { pid, start_ns, tick_ns, parent, uid, mut image, cgroup } => {
                 image.args = self.presentable(image.args);
                 let key = ProcessKey { pid, start_ns };
+                self.origins.running(key, tick_ns, parent);
                 self.processes.running(key, tick_ns, parent, uid, image, &cgroup);
             }
             Event::Cgroup { id, path } => self.cgroups.insert(id, path),
@@ -130,7 +138,9 @@ impl Attribution {
             }
             Event::Connect { time_ns, flow } => {
                 self.at(time_ns);
-                self.out.push(Output::Caller(flow.task.process));
+                if !self.asks_metadata(&flow) {
+                    self.out.push(Output::Caller(flow.task.process));
+                }
             }
             Event::Payload { time_ns, flow, shape, offset, bytes } => {
                 self.at(time_ns);
@@ -150,6 +160,14 @@ impl Attribution {
                 self.plaintext(connection, by_random, cookie, piece);
             }
             Event::Library { process, name, reason } => self.libraries.insert(process, (name, reason)),
+            Event::Watching => self.watching(),
+            Event::CredentialFile { time_ns, opener, access, file } => {
+                self.at(time_ns);
+                self.credential_file(time_ns, opener, access, file);
+            }
+            Event::Environment { time_ns, process, found, unread } => {
+                self.environment(time_ns, process, found, unread);
+            }
             Event::Tick { time_ns } => self.tick(time_ns),
         }
     }
@@ -169,6 +187,8 @@ impl Attribution {
         for connection in self.connections.select(|_| true) {
             self.end_connection(connection, "the sensor stopped");
         }
+        self.tell_waiting(u64::MAX);
+        self.repeated_opens();
         for flow in self.flows.drain() {
             self.flow_record(flow, None);
         }
@@ -188,6 +208,8 @@ impl Attribution {
         counts.names = self.names.len() as u64;
         counts.processes_evicted = self.processes.dropped.evicted;
         counts.flows_refused = self.flows.refused;
+        counts.holders = self.origins.len() as u64;
+        counts.holders_refused = self.origins.refused;
         counts
     }
 
@@ -198,11 +220,14 @@ impl Attribution {
     fn tick(&mut self, time_ns: u64) {
         self.at(time_ns);
         let now = self.now_ns;
+        self.tell_waiting(now);
         if now < self.swept_ns.saturating_add(limits::SWEEP_NS) {
             return;
         }
         self.swept_ns = now;
+        self.repeated_opens();
         self.processes.expire(now);
+        self.origins.expire(now);
         let idle = |last_ns: u64| last_ns.saturating_add(limits::IDLE_NS) < now;
         for connection in self.connections.select(|known| idle(known.last_ns)) {
             self.end_connection(connection, "nothing was read or written for a long time");
@@ -223,6 +248,7 @@ impl Attribution {
     fn exited(&mut self, process: ProcessKey, time_ns: u64) {
         self.at(time_ns);
         self.processes.exit(process, time_ns);
+        self.origins.exit(process, time_ns);
         // A bound connection ends with its flow, whose last bytes may be told after this.
         for connection in self.connections.unbound(process) {
             self.end_connection(connection, "the process ended");
@@ -244,7 +270,7 @@ impl Attribution {
 
     fn call_record(&mut self, name: Name, cookie: u64, unbound_reason: &str, call: Finished) {
         let process = call.task.process;
-        let started = self.wall(call.started_ns);
+        let (started, started_ns) = (self.wall(call.started_ns), call.started_ns);
         let cleartext = matches!(name, Name::Cleartext(_));
         let model_call = self.model_call(cookie, unbound_reason, cleartext, call);
         self.counts.calls += 1;
@@ -258,7 +284,7 @@ impl Attribution {
             }
             None => self.called(process),
         }
-        self.emit_at(started, Body::ModelCall(Box::new(model_call)));
+        self.emit_call(started, process, started_ns, model_call);
     }
 
     fn emit(&mut self, time_ns: u64, body: Body) {

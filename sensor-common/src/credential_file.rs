@@ -14,8 +14,6 @@ pub const MAX_FILES: u32 = 16_384;
 pub const MAX_DEVICES: u32 = 1024;
 /// Folders whose `.json` files are watched, by their name.
 pub const MAX_FOLDERS: u32 = 64;
-/// System calls that open files, on any architecture.
-pub const OPEN_CALL_COUNT: usize = 5;
 /// Beginning of file names that are watched whatever follows.
 pub const PREFIX: [u8; 5] = *b".env.";
 /// End of file names that are watched in certain folders.
@@ -72,8 +70,8 @@ layout! {
         pub file: File,
         /// Bits of [`mode`].
         pub mode: u32,
-        /// Its descriptor, negative when not known.
-        pub descriptor: i32,
+        /// Padding.
+        pub pad: u32,
         /// Components used in `path`.
         pub components: u32,
         /// 1 when the first component is not the root of its file system.

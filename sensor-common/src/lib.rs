@@ -166,14 +166,6 @@ pub mod setting {
     pub const OFF_TCP_RETRANS: &str = "OFF_TCP_RETRANS";
     /// `tcp_sock.bytes_received`.
     pub const OFF_TCP_RECEIVED: &str = "OFF_TCP_RECEIVED";
-    /// `task_struct.files`.
-    pub const OFF_TASK_FILES: &str = "OFF_TASK_FILES";
-    /// `files_struct.fdt`.
-    pub const OFF_FILES_TABLE: &str = "OFF_FILES_TABLE";
-    /// `fdtable.max_fds`.
-    pub const OFF_TABLE_SIZE: &str = "OFF_TABLE_SIZE";
-    /// `fdtable.fd`.
-    pub const OFF_TABLE_FILES: &str = "OFF_TABLE_FILES";
     /// `file.f_mode`.
     pub const OFF_FILE_MODE: &str = "OFF_FILE_MODE";
     /// `file.f_path`.
@@ -184,10 +176,6 @@ pub mod setting {
     pub const OFF_DENTRY_PARENT: &str = "OFF_DENTRY_PARENT";
     /// `inode.i_mode`.
     pub const OFF_INODE_MODE: &str = "OFF_INODE_MODE";
-    /// The system call number in `pt_regs`.
-    pub const OFF_REGS_CALL: &str = "OFF_REGS_CALL";
-    /// Numbers of the system calls that open files; unused places hold `u32::MAX`.
-    pub const OPEN_CALLS: &str = "OPEN_CALLS";
     /// Non-zero turns the kernel-side diagnostics on.
     pub const KERNEL_LOG: &str = "KERNEL_LOG";
 }

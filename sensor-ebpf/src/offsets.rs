@@ -7,10 +7,10 @@ use aya_ebpf::{
     Global,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_probe_read_kernel, generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+        bpf_probe_read_kernel, generated::bpf_get_current_task_btf,
     },
 };
-use sensor_common::{Generation, Task, credential_file::OPEN_CALL_COUNT};
+use sensor_common::{Generation, Task};
 
 macro_rules! globals {
     ($($name:ident),* $(,)?) => {$(
@@ -40,21 +40,13 @@ globals!(
     OFF_TCP_SENT,
     OFF_TCP_RETRANS,
     OFF_TCP_RECEIVED,
-    OFF_TASK_FILES,
-    OFF_FILES_TABLE,
-    OFF_TABLE_SIZE,
-    OFF_TABLE_FILES,
     OFF_FILE_MODE,
     OFF_FILE_PATH,
     OFF_PATH_DENTRY,
     OFF_DENTRY_PARENT,
     OFF_INODE_MODE,
-    OFF_REGS_CALL,
     KERNEL_LOG,
 );
-
-#[unsafe(no_mangle)]
-static OPEN_CALLS: Global<[u32; OPEN_CALL_COUNT]> = Global::new([u32::MAX; OPEN_CALL_COUNT]);
 
 /// Whether kernel-side diagnostics are on. A frozen constant, so the verifier removes the branch.
 #[inline(always)]
@@ -227,44 +219,6 @@ impl Kernel {
     pub fn address(self) -> u64 {
         self.0
     }
-}
-
-/// Whether the running thread is in a system call that opens a file. Read through typed pointers, as
-/// [`current_start`].
-#[inline(always)]
-pub fn in_open_call() -> bool {
-    // SAFETY: the helpers return the running task and its registers, which stay. The verifier accepts only
-    // offsets at which the kernel has members of these types.
-    let call = unsafe {
-        let task = bpf_get_current_task_btf();
-        let registers = bpf_task_pt_regs(task) as *const u8;
-        read_volatile(registers.add(OFF_REGS_CALL.load() as usize).cast::<u32>())
-    };
-    let calls = OPEN_CALLS.load();
-    // Without a loop: the comparison with constants is what the verifier leaves of it.
-    calls[0] == call || calls[1] == call || calls[2] == call || calls[3] == call || calls[4] == call
-}
-
-/// The `struct file` behind a descriptor of the running process.
-#[inline(always)]
-pub fn open_file(descriptor: u32) -> Option<Kernel> {
-    // SAFETY: as above; the table of the running process stays while the program runs.
-    let (size, files) = unsafe {
-        let task = bpf_get_current_task_btf() as *const u8;
-        let files = read_volatile(task.add(OFF_TASK_FILES.load() as usize).cast::<*const u8>());
-        let table = read_volatile(files.add(OFF_FILES_TABLE.load() as usize).cast::<*const u8>());
-        (
-            read_volatile(table.add(OFF_TABLE_SIZE.load() as usize).cast::<u32>()),
-            read_volatile(table.add(OFF_TABLE_FILES.load() as usize).cast::<u64>()),
-        )
-    };
-    if descriptor >= size {
-        return None;
-    }
-    let place = files.wrapping_add(u64::from(descriptor) * 8);
-    // SAFETY: the helper checks the address and fails without a fault.
-    let file = unsafe { bpf_probe_read_kernel(place as *const u64) }.ok()?;
-    (file != 0).then_some(Kernel(file))
 }
 
 /// Start of the running process. Read through typed pointers: the verifier checks both members against

@@ -103,6 +103,21 @@ impl Extractor {
         self.found(secret, None, carrier.to_owned())
     }
 
+    /// What can be said of a secret that is kept for `provider`; without a provider only well-known shapes
+    /// count.
+    pub(super) fn kept(&self, secret: &Secret, provider: Option<&Provider>, place: &str) -> Option<Found> {
+        let shape = self.shapes.find(secret.expose_text(), None);
+        if provider.is_none() && shape.is_none() && !is_jwt(secret.expose_text()) {
+            return None;
+        }
+        let mut found = self.found(secret, provider, place.to_owned());
+        found.presented_to.clear();
+        if let (true, Some(provider)) = (found.provider.is_empty(), provider) {
+            found.provider = provider.id().to_owned();
+        }
+        Some(found)
+    }
+
     fn well_known(&self, secret: &Secret, provider: Option<&Provider>, carrier: String) -> Option<Found> {
         let shape = self.shapes.find(secret.expose_text(), None)?;
         let known = provider.is_none_or(|provider| provider.id() != shape.provider);

@@ -67,6 +67,13 @@ impl Fingerprint {
     }
 }
 
+impl From<String> for Fingerprint {
+    /// Takes a fingerprint from a record.
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,19 +1,18 @@
 //! Who opens a file that may hold credentials.
 //!
-//! Hook, first choice: fentry of `security_file_open` (BPF trampolines since 5.5 on x86-64, 6.4 on arm64):
-//! the file the kernel opens, whatever path, system call or ring it came by, after permissions were checked.
-//! Where the kernel allows no fentry: raw tracepoint `sys_exit` (since 4.17), at the end of the calls that
-//! open files, where the file is found by the descriptor the call returns; a path in user memory is never
-//! believed. Missed by it: opens by io_uring and by 32-bit programs. Missed by both: descriptors that are
-//! passed on or inherited, and files that were open before the sensor.
+//! Hook: fentry of `security_file_open` (BPF trampolines since 5.5 on x86-64, 6.4 on arm64): the file the
+//! kernel opens, whatever path, system call or ring it came by, after permissions were checked. Where the
+//! kernel allows no fentry, user space puts fanotify marks on the files it knows instead: tracing the end of
+//! system calls would cost every call on the host (a quarter of an open and close where it was measured).
+//! Missed: descriptors that are passed on or inherited, and files that were open before the sensor.
 //!
 //! Which files: those whose name, device and inode, or device is in a table that user space fills. An open
 //! of anything else ends at a look into bit sets.
 
 use aya_ebpf::{
     helpers::{bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes},
-    macros::{fentry, raw_tracepoint},
-    programs::{FEntryContext, RawTracePointContext},
+    macros::fentry,
+    programs::FEntryContext,
 };
 use sensor_common::{
     credential_file::{
@@ -36,33 +35,18 @@ const FMODE_PATH: u32 = 0x4000;
 /// `S_IFMT` and `S_IFDIR` (include/uapi/linux/stat.h).
 const FILE_TYPE: u16 = 0o170_000;
 const FOLDER: u16 = 0o040_000;
-/// Highest descriptor looked up (`sysctl_nr_open_max` is beyond it nowhere in use).
-const MAX_DESCRIPTOR: i64 = 1 << 30;
 const PREFIX_MASK: u64 = (1 << (8 * PREFIX.len())) - 1;
 const SUFFIX_SHIFT: usize = 8 * (8 - SUFFIX.len());
 
 // match-proto: int security_file_open(struct file *file)
 #[fentry(function = "security_file_open")]
 fn kw_file_open(ctx: FEntryContext) -> i32 {
-    opened(Kernel::from_argument::<u8>(ctx.arg(0)), -1);
-    0
-}
-
-// match-proto: trace_sys_exit(struct pt_regs *regs, long ret)
-#[raw_tracepoint(tracepoint = "sys_exit")]
-fn kw_open_exit(ctx: RawTracePointContext) -> i32 {
-    let descriptor = ctx.arg::<i64>(1);
-    if !(0..MAX_DESCRIPTOR).contains(&descriptor) || !offsets::in_open_call() {
-        return 0;
-    }
-    if let Some(file) = offsets::open_file(descriptor as u32) {
-        opened(file, descriptor as i32);
-    }
+    opened(Kernel::from_argument::<u8>(ctx.arg(0)));
     0
 }
 
 #[inline(always)]
-fn opened(file: Kernel, descriptor: i32) {
+fn opened(file: Kernel) {
     let Some(filter) = WATCH_FILTER.get(0) else { return };
     let dentry = file.file_dentry().dentry();
     let inode = dentry.inode();
@@ -75,7 +59,7 @@ fn opened(file: Kernel, descriptor: i32) {
         // SAFETY: a shared read of a map value.
         || (known_device && unsafe { WATCH_DEVICES.get(&device) }.is_some());
     if watched {
-        tell(file, descriptor, dentry, File { device, inode: number });
+        tell(file, dentry, File { device, inode: number });
     }
 }
 
@@ -129,7 +113,7 @@ fn name(dentry: Dentry) -> Option<Name> {
 }
 
 #[inline(never)]
-fn tell(file: Kernel, descriptor: i32, dentry: Dentry, id: File) {
+fn tell(file: Kernel, dentry: Dentry, id: File) {
     let opened = file.file_mode();
     if opened & FMODE_PATH != 0 || dentry.inode().inode_mode() & FILE_TYPE == FOLDER {
         return; // no content is reached
@@ -143,7 +127,6 @@ fn tell(file: Kernel, descriptor: i32, dentry: Dentry, id: File) {
         (*event).task = offsets::current_task();
         (*event).file = id;
         (*event).mode = (opened & FMODE_READ) * mode::READ | (opened & FMODE_WRITE) / FMODE_WRITE * mode::WRITE;
-        (*event).descriptor = descriptor;
         let (mut at, mut components, mut cut) = (dentry, 0, 1);
         for component in &mut (*event).path {
             // Of names that are too long the beginning is told.
@@ -156,6 +139,7 @@ fn tell(file: Kernel, descriptor: i32, dentry: Dentry, id: File) {
                 break;
             }
         }
+        (*event).pad = 0;
         (*event).components = components;
         (*event).cut = cut;
     }

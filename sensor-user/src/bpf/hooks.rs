@@ -32,11 +32,14 @@ pub struct Hook {
     pub since: &'static str,
     /// Without it the sensor does not start.
     pub required: bool,
-    /// What takes its place when it cannot be attached; the name of a program when another row does.
+    /// What takes its place when it cannot be attached.
     pub fallback: &'static str,
     /// What is not seen without it.
     pub lost: &'static str,
 }
+
+/// What takes the place of the hook on opened files: fanotify marks on the files that are known.
+pub const FANOTIFY: &str = "fanotify";
 
 /// Every program of the kernel object.
 pub const HOOKS: &[Hook] = &[
@@ -154,44 +157,7 @@ pub const HOOKS: &[Hook] = &[
         point: Point::Fentry("security_file_open"),
         since: "5.5",
         required: false,
-        fallback: "kw_open_exit",
-        lost: "credential files opened by io_uring, and by 32-bit programs",
-    },
-    Hook {
-        program: "kw_open_exit",
-        family: "credential_file",
-        point: Point::RawTracepoint("sys_exit"),
-        since: "5.15",
-        required: false,
-        fallback: "environment only",
-        lost: "files that credentials were read from",
+        fallback: FANOTIFY,
+        lost: "credential files in places that are not known beforehand",
     },
 ];
-
-impl Hook {
-    /// The row that takes its place when it cannot be attached.
-    pub fn stand_in(&self) -> Option<&'static Hook> {
-        HOOKS.iter().find(|other| other.program == self.fallback)
-    }
-
-    /// Whether it is only there to take the place of another row.
-    pub fn is_stand_in(&self) -> bool {
-        HOOKS.iter().any(|other| other.fallback == self.program)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stand_in_is_of_the_same_family_and_comes_after() {
-        for (at, hook) in HOOKS.iter().enumerate() {
-            if let Some(stand_in) = hook.stand_in() {
-                let place = HOOKS.iter().position(|other| other.program == stand_in.program);
-                assert!(place > Some(at) && stand_in.family == hook.family, "{}", hook.program);
-                assert!(stand_in.is_stand_in() && !hook.is_stand_in());
-            }
-        }
-    }
-}

@@ -15,9 +15,10 @@ use thiserror::Error;
 
 use super::{
     btf::BtfError,
-    hooks::{HOOKS, Hook, Point},
+    hooks::{FANOTIFY, HOOKS, Hook, Point},
     offsets,
 };
+use crate::credential::Marks;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/keywitness.bpf.o"));
 
@@ -80,12 +81,10 @@ pub struct AttachState {
 pub enum Outcome {
     /// It is.
     Attached,
-    /// It could not be attached, for this reason, and another row took its place.
+    /// It could not be attached, for this reason, and its fallback works.
     Replaced(String),
     /// It could not be attached, for this reason.
     Missing(String),
-    /// The row whose place it would take is attached.
-    Spare,
 }
 
 impl Outcome {
@@ -93,7 +92,7 @@ impl Outcome {
     pub fn failure(&self) -> Option<&str> {
         match self {
             Self::Replaced(reason) | Self::Missing(reason) => Some(reason),
-            Self::Attached | Self::Spare => None,
+            Self::Attached => None,
         }
     }
 }
@@ -142,7 +141,6 @@ impl Loaded {
             &with_log,
             true,
         );
-        loader.override_global(setting::OPEN_CALLS, &offsets::OPEN_CALLS, true);
         for (name, bytes) in &offsets {
             loader.override_global(name, bytes, true);
         }
@@ -152,36 +150,27 @@ impl Loaded {
             false => None,
         };
 
-        let mut states: Vec<AttachState> = Vec::with_capacity(HOOKS.len());
+        let mut states = Vec::with_capacity(HOOKS.len());
         for hook in HOOKS {
-            let replaces = |state: &AttachState| state.hook.fallback == hook.program;
-            let place = states.iter().position(replaces);
-            let needed = place.and_then(|place| states.get(place)).is_none_or(|first| {
-                matches!(first.outcome, Outcome::Missing(_))
-            });
-            let outcome = match needed.then(|| attach(&mut ebpf, hook, &cgroup)) {
-                None => Outcome::Spare,
-                Some(Ok(())) => Outcome::Attached,
-                Some(Err(reason)) => Outcome::Missing(reason),
-            };
-            match (&outcome, place.and_then(|place| states.get_mut(place))) {
-                (Outcome::Missing(reason), _) if hook.required => {
-                    return Err(LoadError::Hook {
-                        program: hook.program,
-                        family: hook.family,
-                        reason: reason.clone(),
-                    });
-                }
-                (Outcome::Missing(reason), _) if hook.stand_in().is_none() => {
-                    tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
-                }
-                (Outcome::Attached, Some(first)) => {
-                    if let Outcome::Missing(reason) = &first.outcome {
-                        first.outcome = Outcome::Replaced(reason.clone());
-                    }
-                }
-                _ => {}
+            let failure = attach(&mut ebpf, hook, &cgroup).err();
+            if let (true, Some(reason)) = (hook.required, &failure) {
+                return Err(LoadError::Hook {
+                    program: hook.program,
+                    family: hook.family,
+                    reason: reason.clone(),
+                });
             }
+            let outcome = match failure {
+                None => Outcome::Attached,
+                Some(reason) if hook.fallback == FANOTIFY && Marks::new().is_ok() => {
+                    tracing::info!(hook = hook.program, %reason, fallback = hook.fallback, "hook replaced");
+                    Outcome::Replaced(reason)
+                }
+                Some(reason) => {
+                    tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
+                    Outcome::Missing(reason)
+                }
+            };
             states.push(AttachState { hook, outcome });
         }
         Ok(Self { ebpf, states, log })

@@ -1,6 +1,6 @@
 //! Which kernel structure members the programs read, and where this kernel has them.
 
-use sensor_common::{credential_file::OPEN_CALL_COUNT, setting};
+use sensor_common::setting;
 
 use super::btf::{Btf, BtfError};
 
@@ -16,32 +16,8 @@ const fn offset(setting: &'static str, structure: &'static str, member: &'static
     Offset { setting, structure, member }
 }
 
-/// Where `pt_regs` has the number of the system call.
-#[cfg(target_arch = "x86_64")]
-const SYSTEM_CALL: &str = "orig_ax";
-#[cfg(not(target_arch = "x86_64"))]
-const SYSTEM_CALL: &str = "syscallno";
-
 /// Members of `dentry` that are read at once with `d_parent`, and their distance from it, bytes.
 const DENTRY: [(&str, u32); 2] = [("d_name", 8), ("d_inode", 24)];
-
-/// The system calls that open files.
-#[cfg(target_arch = "x86_64")]
-pub const OPEN_CALLS: [u32; OPEN_CALL_COUNT] = [
-    libc::SYS_openat as u32,
-    libc::SYS_open as u32,
-    libc::SYS_openat2 as u32,
-    libc::SYS_creat as u32,
-    libc::SYS_open_by_handle_at as u32,
-];
-#[cfg(not(target_arch = "x86_64"))]
-pub const OPEN_CALLS: [u32; OPEN_CALL_COUNT] = [
-    libc::SYS_openat as u32,
-    libc::SYS_openat2 as u32,
-    libc::SYS_open_by_handle_at as u32,
-    u32::MAX,
-    u32::MAX,
-];
 
 /// Every member the programs read.
 pub const OFFSETS: &[Offset] = &[
@@ -66,16 +42,11 @@ pub const OFFSETS: &[Offset] = &[
     offset(setting::OFF_TCP_SENT, "tcp_sock", "bytes_sent"),
     offset(setting::OFF_TCP_RETRANS, "tcp_sock", "bytes_retrans"),
     offset(setting::OFF_TCP_RECEIVED, "tcp_sock", "bytes_received"),
-    offset(setting::OFF_TASK_FILES, "task_struct", "files"),
-    offset(setting::OFF_FILES_TABLE, "files_struct", "fdt"),
-    offset(setting::OFF_TABLE_SIZE, "fdtable", "max_fds"),
-    offset(setting::OFF_TABLE_FILES, "fdtable", "fd"),
     offset(setting::OFF_FILE_MODE, "file", "f_mode"),
     offset(setting::OFF_FILE_PATH, "file", "f_path"),
     offset(setting::OFF_PATH_DENTRY, "path", "dentry"),
     offset(setting::OFF_DENTRY_PARENT, "dentry", "d_parent"),
     offset(setting::OFF_INODE_MODE, "inode", "i_mode"),
-    offset(setting::OFF_REGS_CALL, "pt_regs", SYSTEM_CALL),
 ];
 
 /// The offsets of this kernel, by global.

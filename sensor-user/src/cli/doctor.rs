@@ -48,10 +48,8 @@ enum State {
     Ok,
     /// It cannot be used.
     Missing,
-    /// It cannot be used, and another hook does most of it.
+    /// It cannot be used, and its fallback does most of it.
     Replaced,
-    /// It is not needed, because the hook whose place it would take works.
-    Spare,
     /// The trial ended before.
     NotTried,
 }
@@ -109,7 +107,6 @@ impl Report {
         let outcome = |hook: &Hook| match &trial {
             Ok(states) => match states.iter().find(|(row, _)| row.program == hook.program) {
                 Some((_, Outcome::Attached)) => (State::Ok, None),
-                Some((_, Outcome::Spare)) => (State::Spare, None),
                 Some((_, Outcome::Missing(reason))) => (State::Missing, Some(reason.clone())),
                 Some((_, Outcome::Replaced(reason))) => (State::Replaced, Some(reason.clone())),
                 None => (State::NotTried, None),
@@ -138,7 +135,7 @@ impl Report {
             .collect();
         let state = match &trial {
             Err(_) => Verdict::Unusable,
-            Ok(_) if hooks.iter().all(|hook| matches!(hook.state, State::Ok | State::Spare)) => Verdict::Ok,
+            Ok(_) if hooks.iter().all(|hook| hook.state == State::Ok) => Verdict::Ok,
             Ok(_) => Verdict::Degraded,
         };
         Self { state, error: trial.err().map(|error| error.to_string()), checks, hooks }
@@ -148,14 +145,12 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::hooks::FANOTIFY;
 
     fn trial(missing: &str) -> Vec<(&'static Hook, Outcome)> {
         let outcome = |hook: &Hook| match hook.program == missing {
-            true if hook.stand_in().is_some() => Outcome::Replaced("old\x1bkernel".to_owned()),
+            true if hook.fallback == FANOTIFY => Outcome::Replaced("old\x1bkernel".to_owned()),
             true => Outcome::Missing("old\x1bkernel".to_owned()),
-            false if HOOKS.iter().any(|first| first.fallback == hook.program && first.program != missing) => {
-                Outcome::Spare
-            }
             false => Outcome::Attached,
         };
         HOOKS.iter().map(|hook| (hook, outcome(hook))).collect()
@@ -172,8 +167,7 @@ mod tests {
         let report = Report::new(Vec::new(), Ok(trial("")));
         assert_eq!(report.state, Verdict::Ok);
         let text = shown(&report);
-        let used = HOOKS.iter().filter(|hook| !hook.is_stand_in()).count();
-        assert!(text.contains(&format!("{used} of {used} hooks")), "{text}");
+        assert!(text.contains(&format!("{0} of {0} hooks", HOOKS.len())), "{text}");
         assert!(HOOKS.iter().all(|hook| text.contains(hook.program)), "{text}");
         assert!(!text.contains("lost:") && !text.contains("not seen"), "{text}");
     }
@@ -195,7 +189,7 @@ mod tests {
         let report = Report::new(Vec::new(), Ok(trial("kw_file_open")));
         assert_eq!(report.state, Verdict::Degraded);
         let text = shown(&report);
-        assert!(text.contains("replaced") && text.contains("fallback: kw_open_exit"), "{text}");
+        assert!(text.contains("replaced") && text.contains("fallback: fanotify"), "{text}");
     }
 
     #[test]

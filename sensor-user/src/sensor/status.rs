@@ -97,13 +97,12 @@ impl Sensor {
         self.loaded
             .states
             .iter()
-            .filter(|state| state.outcome != Outcome::Spare)
             .map(|state| HookState {
                 name: state.hook.program.into(),
                 state: match state.outcome {
                     Outcome::Replaced(_) => "fallback",
                     Outcome::Missing(_) => "missing",
-                    Outcome::Attached | Outcome::Spare => "attached",
+                    Outcome::Attached => "attached",
                 }
                 .into(),
                 lost: state.outcome.failure().map(|_| state.hook.lost.into()).unwrap_or_default(),

@@ -35,7 +35,6 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
             State::Ok => (Style::Good, "ok"),
             State::Missing => (Style::Bad, "missing"),
             State::Replaced => (Style::Warn, "replaced"),
-            State::Spare => (Style::Dim, "spare"),
             State::NotTried => (Style::Dim, "not tried"),
         };
         let lost =
@@ -61,9 +60,8 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
         }
     }
     writeln!(out)?;
-    let used: Vec<_> = report.hooks.iter().filter(|hook| hook.state != State::Spare).collect();
-    let good = used.iter().filter(|hook| hook.state == State::Ok).count();
-    let count = format!("{good} of {} hooks", used.len());
+    let good = report.hooks.iter().filter(|hook| hook.state == State::Ok).count();
+    let count = format!("{good} of {} hooks", report.hooks.len());
     let (style, summary) = match report.state {
         Verdict::Ok => (Style::Good, format!("good: {count} work; `keywitness run` sees everything it can")),
         Verdict::Degraded => {
