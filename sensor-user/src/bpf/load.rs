@@ -3,9 +3,9 @@
 use std::{fs::File, path::PathBuf};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, Program, ProgramError,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
         RawTracePoint, UProbe,
     },
 };
@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::{
     btf::BtfError,
-    hooks::{FANOTIFY, HOOKS, Hook, Point},
+    hooks::{HOOKS, Hook, Point},
     offsets,
 };
 use crate::credential::Marks;
@@ -72,29 +72,8 @@ pub enum LoadError {
 pub struct AttachState {
     /// The row.
     pub hook: &'static Hook,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// Whether a program is in place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is.
-    Attached,
-    /// It could not be attached, for this reason, and its fallback works.
-    Replaced(String),
-    /// It could not be attached, for this reason.
-    Missing(String),
-}
-
-impl Outcome {
-    /// Why it is not in place.
-    pub fn failure(&self) -> Option<&str> {
-        match self {
-            Self::Replaced(reason) | Self::Missing(reason) => Some(reason),
-            Self::Attached => None,
-        }
-    }
+    /// `None` when it is in place, else why not.
+    pub failure: Option<String>,
 }
 
 /// The loaded object with all links that live as long as the sensor.
@@ -160,18 +139,10 @@ impl Loaded {
                     reason: reason.clone(),
                 });
             }
-            let outcome = match failure {
-                None => Outcome::Attached,
-                Some(reason) if hook.fallback == FANOTIFY && Marks::new().is_ok() => {
-                    tracing::info!(hook = hook.program, %reason, fallback = hook.fallback, "hook replaced");
-                    Outcome::Replaced(reason)
-                }
-                Some(reason) => {
-                    tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
-                    Outcome::Missing(reason)
-                }
-            };
-            states.push(AttachState { hook, outcome });
+            if let Some(reason) = &failure {
+                tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
+            }
+            states.push(AttachState { hook, failure });
         }
         Ok(Self { ebpf, states, log })
     }
@@ -190,7 +161,6 @@ impl Loaded {
         // Unloading drops the links first.
         for (_, program) in self.ebpf.programs_mut() {
             let result = match program {
-                Program::FEntry(program) => program.unload(),
                 Program::RawTracePoint(program) => program.unload(),
                 Program::CgroupSockAddr(program) => program.unload(),
                 Program::CgroupSkb(program) => program.unload(),
@@ -205,6 +175,10 @@ impl Loaded {
 }
 
 fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<(), String> {
+    if hook.point == Point::Fanotify {
+        // The marks themselves are made where files are known.
+        return Marks::new().map(drop).map_err(|error| error.to_string());
+    }
     let program = ebpf.program_mut(hook.program).ok_or("the kernel object has no such program")?;
     attach_program(program, hook.point, cgroup).map_err(|error| chain(&error))
 }
@@ -213,11 +187,6 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
     // A link of the kernel's multi kind; `AllowMultiple` is for the older attach call only.
     let mode = CgroupAttachMode::Single;
     match point {
-        Point::Fentry(function) => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(function, &Btf::from_sys_fs()?)?;
-            program.attach()?;
-        }
         Point::RawTracepoint(name) => {
             let program: &mut RawTracePoint = program.try_into()?;
             program.load()?;
@@ -242,6 +211,7 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
             let program: &mut UProbe = program.try_into()?;
             program.load()?;
         }
+        Point::Fanotify => {}
     }
     Ok(())
 }

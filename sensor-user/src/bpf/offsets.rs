@@ -16,9 +16,6 @@ const fn offset(setting: &'static str, structure: &'static str, member: &'static
     Offset { setting, structure, member }
 }
 
-/// Members of `dentry` that are read at once with `d_parent`, and their distance from it, bytes.
-const DENTRY: [(&str, u32); 2] = [("d_name", 8), ("d_inode", 24)];
-
 /// Every member the programs read.
 pub const OFFSETS: &[Offset] = &[
     offset(setting::OFF_TASK_START, "task_struct", "start_boottime"),
@@ -42,22 +39,11 @@ pub const OFFSETS: &[Offset] = &[
     offset(setting::OFF_TCP_SENT, "tcp_sock", "bytes_sent"),
     offset(setting::OFF_TCP_RETRANS, "tcp_sock", "bytes_retrans"),
     offset(setting::OFF_TCP_RECEIVED, "tcp_sock", "bytes_received"),
-    offset(setting::OFF_FILE_MODE, "file", "f_mode"),
-    offset(setting::OFF_FILE_PATH, "file", "f_path"),
-    offset(setting::OFF_PATH_DENTRY, "path", "dentry"),
-    offset(setting::OFF_DENTRY_PARENT, "dentry", "d_parent"),
-    offset(setting::OFF_INODE_MODE, "inode", "i_mode"),
 ];
 
 /// The offsets of this kernel, by global.
 pub fn of_kernel() -> Result<Vec<(&'static str, u32)>, BtfError> {
     let names: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
     let btf = Btf::of_kernel(std::path::Path::new(super::btf::VMLINUX), &names)?;
-    let parent = btf.offset("dentry", "d_parent")?;
-    for (member, distance) in DENTRY {
-        if btf.offset("dentry", member)? != parent + distance {
-            return Err(BtfError::Order { structure: "dentry", member });
-        }
-    }
     OFFSETS.iter().map(|o| btf.offset(o.structure, o.member).map(|bytes| (o.setting, bytes))).collect()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     bpf::{
-        LoadError, Loaded, Outcome,
+        LoadError, Loaded,
         hooks::{HOOKS, Hook},
     },
     term::Term,
@@ -48,8 +48,6 @@ enum State {
     Ok,
     /// It cannot be used.
     Missing,
-    /// It cannot be used, and its fallback does most of it.
-    Replaced,
     /// The trial ended before.
     NotTried,
 }
@@ -90,7 +88,7 @@ impl Verdict {
 pub(super) fn run(args: &DoctorArgs, term: Term) -> anyhow::Result<ExitCode> {
     // All links are closed again when the trial is dropped.
     let trial = Loaded::load(TRIAL_RING_BYTES, false)
-        .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.outcome)).collect::<Vec<_>>());
+        .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());
     let report = Report::new(checks::all(&trial), trial);
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -103,12 +101,11 @@ pub(super) fn run(args: &DoctorArgs, term: Term) -> anyhow::Result<ExitCode> {
 }
 
 impl Report {
-    fn new(checks: Vec<Check>, trial: Result<Vec<(&'static Hook, Outcome)>, LoadError>) -> Self {
+    fn new(checks: Vec<Check>, trial: Result<Vec<(&'static Hook, Option<String>)>, LoadError>) -> Self {
         let outcome = |hook: &Hook| match &trial {
             Ok(states) => match states.iter().find(|(row, _)| row.program == hook.program) {
-                Some((_, Outcome::Attached)) => (State::Ok, None),
-                Some((_, Outcome::Missing(reason))) => (State::Missing, Some(reason.clone())),
-                Some((_, Outcome::Replaced(reason))) => (State::Replaced, Some(reason.clone())),
+                Some((_, None)) => (State::Ok, None),
+                Some((_, Some(reason))) => (State::Missing, Some(reason.clone())),
                 None => (State::NotTried, None),
             },
             Err(LoadError::Hook { program, reason, .. }) if *program == hook.program => {
@@ -145,15 +142,12 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::hooks::FANOTIFY;
 
-    fn trial(missing: &str) -> Vec<(&'static Hook, Outcome)> {
-        let outcome = |hook: &Hook| match hook.program == missing {
-            true if hook.fallback == FANOTIFY => Outcome::Replaced("old\x1bkernel".to_owned()),
-            true => Outcome::Missing("old\x1bkernel".to_owned()),
-            false => Outcome::Attached,
-        };
-        HOOKS.iter().map(|hook| (hook, outcome(hook))).collect()
+    fn trial(missing: &str) -> Vec<(&'static Hook, Option<String>)> {
+        HOOKS
+            .iter()
+            .map(|hook| (hook, (hook.program == missing).then(|| "old\x1bkernel".to_owned())))
+            .collect()
     }
 
     fn shown(report: &Report) -> String {
@@ -182,14 +176,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("sees less"), "{text}");
-    }
-
-    #[test]
-    fn a_hook_that_another_replaces_degrades() {
-        let report = Report::new(Vec::new(), Ok(trial("kw_file_open")));
-        assert_eq!(report.state, Verdict::Degraded);
-        let text = shown(&report);
-        assert!(text.contains("replaced") && text.contains("fallback: fanotify"), "{text}");
     }
 
     #[test]

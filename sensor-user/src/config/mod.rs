@@ -17,7 +17,7 @@ use attribution::{credential::Hint, endpoint::Catalogue};
 use serde::{Deserialize, de::IgnoredAny};
 
 pub use error::ConfigError;
-pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval};
+pub use values::{Format, HostName, KnownExecutable, RingBytes, StatusInterval, WatchPattern};
 
 /// Where the file is looked for unless one is named.
 pub const DEFAULT_PATH: &str = "/etc/keywitness/config.toml";
@@ -117,6 +117,8 @@ pub struct Credentials {
     /// What is shown beside the fingerprint.
     #[serde(deserialize_with = "values::hint")]
     pub hint: Hint,
+    /// Further files that hold credentials.
+    pub watch: Vec<WatchPattern>,
 }
 
 impl Default for Tls {

@@ -36,6 +36,11 @@ pub struct HostName(String);
 #[serde(try_from = "String")]
 pub struct KnownExecutable(String);
 
+/// A path pattern of credential files: absolute, or `~/…` for every home folder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct WatchPattern(String);
+
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -157,6 +162,27 @@ impl TryFrom<String> for KnownExecutable {
         let good = !body.is_empty() && text.len() <= 4096 && place && !body.contains(['*', '\0']);
         // The parser knows the place of the list only, so the value is named.
         let wrong = || format!("`{text}` is neither file name nor absolute path; only its end may be `*`");
+        if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
+    }
+}
+
+impl WatchPattern {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for WatchPattern {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        let rest = text.strip_prefix("~/").or_else(|| text.strip_prefix('/')).unwrap_or_default();
+        let part = |part: &str| !part.is_empty() && !part.contains("**") && part != "." && part != "..";
+        let good = text.len() <= 4096 && rest.split('/').all(part) && !text.contains('\0');
+        let wrong = || {
+            format!("`{text}` is neither `/path` nor `~/path`; `*` stands for a part of one name, and there is no `**`")
+        };
         if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
     }
 }

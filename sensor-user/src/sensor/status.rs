@@ -4,7 +4,7 @@ use proto::v1::{Gauge, HookState, Loss, Status};
 use sensor_common::{cause, kind};
 
 use super::{Sensor, SensorError};
-use crate::bpf::{Losses, Outcome};
+use crate::bpf::Losses;
 
 impl Losses {
     /// Events that never reached the ring. Shortened sequences are not among them.
@@ -54,11 +54,14 @@ impl Sensor {
             ("process", "table_full", counts.processes_evicted),
             ("probe", "attach_failed", policy.failed),
             ("probe", "limit", policy.refused),
+            ("credential_file", "opener_unknown", counts.openers_unknown),
+            ("origin", "table_full", counts.holders_refused),
         ];
         let gauges = [
             ("processes", counts.processes, attribution::identity::process::MAX_PROCESSES),
             ("flows", counts.flows, attribution::flow::MAX_FLOWS),
             ("connections", counts.connections, attribution::pipeline::MAX_CONNECTIONS),
+            ("origins", counts.holders, attribution::credential::MAX_HOLDERS),
             ("probed_files", policy.files, sensor_common::tls::MAX_TARGETS as usize),
             ("probed_files_limited", policy.demoted, sensor_common::tls::MAX_TARGETS as usize),
         ];
@@ -75,6 +78,7 @@ impl Sensor {
             flows_plaintext: counts.flows_plaintext,
             skipped: skipped
                 .into_iter()
+                .chain(self.unread.all().map(|(cause, count)| ("credential", cause, count)))
                 .filter(|(.., count)| *count > 0)
                 .map(|(kind, cause, count)| Loss { kind: kind.into(), cause: cause.into(), count })
                 .chain(shortened)
@@ -99,14 +103,9 @@ impl Sensor {
             .iter()
             .map(|state| HookState {
                 name: state.hook.program.into(),
-                state: match state.outcome {
-                    Outcome::Replaced(_) => "fallback",
-                    Outcome::Missing(_) => "missing",
-                    Outcome::Attached => "attached",
-                }
-                .into(),
-                lost: state.outcome.failure().map(|_| state.hook.lost.into()).unwrap_or_default(),
-                reason: state.outcome.failure().unwrap_or_default().to_owned(),
+                state: if state.failure.is_none() { "attached" } else { "missing" }.into(),
+                lost: state.failure.as_ref().map(|_| state.hook.lost.into()).unwrap_or_default(),
+                reason: state.failure.clone().unwrap_or_default(),
             })
             .collect()
     }

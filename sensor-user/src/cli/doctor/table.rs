@@ -34,13 +34,11 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
         let (style, state) = match hook.state {
             State::Ok => (Style::Good, "ok"),
             State::Missing => (Style::Bad, "missing"),
-            State::Replaced => (Style::Warn, "replaced"),
             State::NotTried => (Style::Dim, "not tried"),
         };
         let lost =
             if hook.required { format!("does not start: {}", hook.lost) } else { hook.lost.to_owned() };
-        let without = matches!(hook.state, State::Missing | State::Replaced);
-        let without_style = if without { Style::Warn } else { Style::Dim };
+        let without_style = if hook.state == State::Missing { Style::Warn } else { Style::Dim };
         writeln!(
             out,
             "{:program$}  {:family$}  {:point$}  {}  {}",
@@ -78,12 +76,12 @@ pub(super) fn print(report: &Report, term: Term, out: &mut impl Write) -> io::Re
 /// Where a hook goes, in words.
 pub(super) fn point(point: Point) -> String {
     match point {
-        Point::Fentry(name) => format!("fentry {name}"),
         Point::RawTracepoint(name) => format!("raw_tp {name}"),
         Point::CgroupSockAddr => "cgroup sock_addr".to_owned(),
         Point::Egress => "cgroup_skb egress".to_owned(),
         Point::Ingress => "cgroup_skb ingress".to_owned(),
         Point::Uprobe => "uprobe".to_owned(),
         Point::Uretprobe => "uretprobe".to_owned(),
+        Point::Fanotify => "fanotify".to_owned(),
     }
 }

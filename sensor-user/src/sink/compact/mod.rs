@@ -1,5 +1,6 @@
 //! Records for people: a line per model call, findings as blocks, the rest only when it matters.
 
+mod access;
 mod call;
 mod finding;
 mod flow;
@@ -69,7 +70,10 @@ impl<W: Write> Sink for Compact<W> {
                 let line = status::line(record.time, status, &mut self.health, &self.zone);
                 self.print(line)
             }
-            Some(Body::CredentialAccess(_) | Body::Session(_)) | None => Ok(()),
+            Some(Body::CredentialAccess(access)) => {
+                self.print(access::line(record.time, access, &columns, &self.zone))
+            }
+            Some(Body::Session(_)) | None => Ok(()),
         }
     }
 
