@@ -265,7 +265,8 @@ impl Sensor {
     /// Gives on kernel events and what was found meanwhile: starts of processes first, then what was found,
     /// then what the processes did.
     fn in_order(&mut self, events: Vec<Event>, found: Vec<Event>) {
-        let last_start = events.iter().rposition(|event| matches!(event, Event::Fork { .. } | Event::Exec { .. }));
+        let last_start =
+            events.iter().rposition(|event| matches!(event, Event::Fork { .. } | Event::Exec { .. }));
         let mut found = Some(found);
         let whole = last_start.map_or(0, |at| at + 1);
         for (at, event) in events.into_iter().enumerate() {

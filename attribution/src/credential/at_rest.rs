@@ -106,7 +106,9 @@ impl AtRest {
                 }
                 if out.is_empty() {
                     match serde_json::from_str(text) {
-                        Ok(value @ Value::Object(_)) => self.json(&mut out, secrets, &value, &mut String::new(), 0),
+                        Ok(value @ Value::Object(_)) => {
+                            self.json(&mut out, secrets, &value, &mut String::new(), 0)
+                        }
                         _ => self.lines(&mut out, secrets, text),
                     }
                 }
@@ -243,7 +245,9 @@ mod tests {
 
     #[test]
     fn json_is_read_by_pointer_and_by_shape() {
-        let text = format!(r#"{{"tokens":{{"access_token":"opaque-token-1"}},"x":{{"y":["{KEY}"]}},"id":"opaque-other"}}"#);
+        let text = format!(
+            r#"{{"tokens":{{"access_token":"opaque-token-1"}},"x":{{"y":["{KEY}"]}},"id":"opaque-other"}}"#
+        );
         let secrets = ["/tokens/access_token".to_owned()];
         let found = at_rest().in_file(Format::Json, &secrets, text.as_bytes());
         assert_eq!(places(&found), ["/tokens/access_token", "/x/y/*"]);

@@ -270,7 +270,9 @@ impl Origins {
                     first = (held, *ancestor);
                 }
                 let files = levels.iter().skip(at).flat_map(|(_, sources)| sources.iter());
-                let also = files.filter(|source| source.holds(fingerprint).is_some()).find_map(|source| path(source));
+                let also = files
+                    .filter(|source| source.holds(fingerprint).is_some())
+                    .find_map(|source| path(source));
                 return Answer::Known { source: first.0, holder: first.1, place: &found.carrier, also };
             }
         }
@@ -286,12 +288,7 @@ impl Origins {
     }
 
     /// The only credential that fits among those `process` could have used at `before_ns`.
-    pub fn only(
-        &self,
-        process: ProcessKey,
-        before_ns: u64,
-        fits: impl Fn(&Found) -> bool,
-    ) -> Option<Found> {
+    pub fn only(&self, process: ProcessKey, before_ns: u64, fits: impl Fn(&Found) -> bool) -> Option<Found> {
         let levels: Vec<_> = self.lineage(process, before_ns).collect();
         let found = levels.iter().flat_map(|(_, sources)| sources.iter()).flat_map(|source| &source.found);
         let mut fitting = found.filter(|found| found.kind != Kind::RefreshToken && fits(found));

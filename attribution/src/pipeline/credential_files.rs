@@ -180,7 +180,13 @@ impl Attribution {
     }
 
     /// Tells of a call, with the origin of its credential.
-    pub(super) fn emit_call(&mut self, time: u64, process: ProcessKey, started_ns: u64, mut call: v1::ModelCall) {
+    pub(super) fn emit_call(
+        &mut self,
+        time: u64,
+        process: ProcessKey,
+        started_ns: u64,
+        mut call: v1::ModelCall,
+    ) {
         let known = self.join(process, started_ns, call.credential.as_mut());
         if known || self.watch.waiting.len() >= MAX_WAITING {
             return self.emit_at(time, Body::ModelCall(Box::new(call)));
@@ -193,7 +199,8 @@ impl Attribution {
     /// Tells of the calls that have waited until `now_ns`.
     pub(super) fn tell_waiting(&mut self, now_ns: u64) {
         while self.watch.waiting.front().is_some_and(|first| first.until_ns <= now_ns) {
-            let Some(Waiting { time, process, started_ns, mut call, .. }) = self.watch.waiting.pop_front() else {
+            let Some(Waiting { time, process, started_ns, mut call, .. }) = self.watch.waiting.pop_front()
+            else {
                 return;
             };
             self.join(process, started_ns, call.credential.as_mut());

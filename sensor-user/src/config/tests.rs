@@ -134,15 +134,23 @@ fn known_executables_are_names_or_paths() {
 
 #[test]
 fn a_watch_pattern_that_cannot_be_is_named() {
-    for (pattern, good) in
-        [("/srv/*/key", true), ("~/.my/key", true), ("key", false), ("/a/**/b", false), ("/a/../b", false), ("", false)]
-    {
+    for (pattern, good) in [
+        ("/srv/*/key", true),
+        ("~/.my/key", true),
+        ("key", false),
+        ("/a/**/b", false),
+        ("/a/../b", false),
+        ("", false),
+    ] {
         let text = format!("[credentials]\nwatch = ['{pattern}']\n");
         match parse(&text) {
             Ok(config) => assert!(good && config.credentials.watch[0].as_str() == pattern, "{pattern}"),
             Err(error) => {
                 let error = error.to_string();
-                assert!(!good && error.contains(&format!("`{pattern}`")) && error.contains("line 2"), "{error}");
+                assert!(
+                    !good && error.contains(&format!("`{pattern}`")) && error.contains("line 2"),
+                    "{error}"
+                );
             }
         }
     }

@@ -181,7 +181,9 @@ impl TryFrom<String> for WatchPattern {
         let part = |part: &str| !part.is_empty() && !part.contains("**") && part != "." && part != "..";
         let good = text.len() <= 4096 && rest.split('/').all(part) && !text.contains('\0');
         let wrong = || {
-            format!("`{text}` is neither `/path` nor `~/path`; `*` stands for a part of one name, and there is no `**`")
+            format!(
+                "`{text}` is neither `/path` nor `~/path`; `*` stands for a part of one name, and there is no `**`"
+            )
         };
         if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
     }

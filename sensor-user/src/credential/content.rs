@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::skip::Skip;
 
 /// Largest file that is read, bytes.
-pub const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 /// Versions of files remembered; all are forgotten when there are more.
 const MAX_KNOWN: usize = 4096;
 /// Files read in one second.
@@ -32,7 +32,7 @@ struct Version {
 }
 
 /// Reads files.
-pub struct Contents {
+pub(super) struct Contents {
     at_rest: AtRest,
     known: HashMap<Version, Result<Vec<Found>, Skip>>,
     since: Instant,
@@ -41,13 +41,13 @@ pub struct Contents {
 
 impl Contents {
     /// That has read nothing yet.
-    pub fn new(at_rest: AtRest) -> Self {
+    pub(super) fn new(at_rest: AtRest) -> Self {
         Self { at_rest, known: HashMap::new(), since: Instant::now(), reads: 0 }
     }
 
     /// The credentials in `file`, which was opened at `opened_ns` of calendar time at the latest: what was
     /// written later was not there to read.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         file: &File,
         owner: &str,
@@ -60,7 +60,8 @@ impl Contents {
         if !kind.is_file() || kind.is_fifo() {
             return Err(Skip::NotRegular);
         }
-        let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        let modified_ns =
+            metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
         if modified_ns > opened_ns {
             return Err(Skip::Changed);
         }

@@ -14,15 +14,15 @@ const MAX_BYTES: u64 = 256 << 10;
 
 /// Whose environment is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub(super) struct Target {
     /// The process; its start may be rounded down to a clock tick.
-    pub process: ProcessKey,
+    pub(super) process: ProcessKey,
     /// The program it runs; nothing when that does not matter.
-    pub program: Option<FileId>,
+    pub(super) program: Option<FileId>,
 }
 
 /// Start of the process that has this id now, rounded down, and the resolution of it, nanoseconds.
-pub fn started(pid: u32) -> Option<(u64, u64)> {
+pub(super) fn started(pid: u32) -> Option<(u64, u64)> {
     let stat = Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
     let tick_ns = 1_000_000_000 / procfs::ticks_per_second().max(1);
     Some((stat.starttime.saturating_mul(tick_ns), tick_ns))
@@ -43,7 +43,7 @@ impl Target {
     }
 
     /// The environment block, which the process has changed only if it overwrote it in place.
-    pub fn read(self) -> Result<Zeroizing<Vec<u8>>, Skip> {
+    pub(super) fn read(self) -> Result<Zeroizing<Vec<u8>>, Skip> {
         let file = File::open(format!("/proc/{}/environ", self.process.pid)).map_err(|_| Skip::Vanished)?;
         if !self.is_there() {
             return Err(Skip::Vanished);

@@ -3,13 +3,13 @@
 
 /// A pattern of paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob {
+pub(super) struct Glob {
     parts: Vec<String>,
 }
 
 impl Glob {
     /// Takes `~/a`, `**/a` or `/a` apart.
-    pub fn new(pattern: &str) -> Self {
+    pub(super) fn new(pattern: &str) -> Self {
         let anywhere = pattern.starts_with("~/");
         let rest = pattern.trim_start_matches("~/").trim_start_matches('/');
         let parts = anywhere.then_some("**").into_iter().chain(rest.split('/'));
@@ -17,13 +17,13 @@ impl Glob {
     }
 
     /// Whether an absolute `path` fits.
-    pub fn fits(&self, path: &str) -> bool {
+    pub(super) fn fits(&self, path: &str) -> bool {
         let names: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         parts_fit(&self.parts, &names)
     }
 
     /// The parts below a home folder or the root; nothing when the pattern may be anywhere.
-    pub fn fixed(&self, home: bool) -> Option<&[String]> {
+    pub(super) fn fixed(&self, home: bool) -> Option<&[String]> {
         let parts = match (home, self.parts.split_first()) {
             (true, Some((first, rest))) if first == "**" => rest,
             (false, Some((first, _))) if first != "**" => &self.parts,
@@ -45,7 +45,7 @@ fn parts_fit(parts: &[String], names: &[&str]) -> bool {
 }
 
 /// Whether `name` fits a pattern of one name.
-pub fn name_fits(pattern: &str, name: &str) -> bool {
+pub(super) fn name_fits(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut left) = name.strip_prefix(start) else { return false };
     let mut pieces = rest.split('*').peekable();

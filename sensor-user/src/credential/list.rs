@@ -34,15 +34,15 @@ const POD_VOLUMES: [&str; 2] = ["/volumes/kubernetes.io~secret/", "/volumes/kube
 
 /// What a credential file is and how to read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class {
+pub(super) struct Class {
     /// What kind of place it is.
-    pub store: Store,
+    pub(super) store: Store,
     /// The client or platform it belongs to.
-    pub owner: String,
+    pub(super) owner: String,
     /// How it is written.
-    pub format: Format,
+    pub(super) format: Format,
     /// Pointers or field names of the secrets.
-    pub secrets: Vec<String>,
+    pub(super) secrets: Vec<String>,
 }
 
 struct Entry {
@@ -53,7 +53,7 @@ struct Entry {
 }
 
 /// All patterns, and the files they have led to so far.
-pub struct List {
+pub(super) struct List {
     entries: Vec<Entry>,
     /// Files that variables named, by path.
     named: HashMap<String, Class>,
@@ -65,7 +65,7 @@ pub struct List {
 
 impl List {
     /// The catalogue's files and the user's patterns.
-    pub fn new(catalogue: &Arc<Catalogue>, patterns: &[String]) -> Self {
+    pub(super) fn new(catalogue: &Arc<Catalogue>, patterns: &[String]) -> Self {
         let user = Entry {
             globs: patterns.iter().map(|pattern| Glob::new(pattern)).collect(),
             class: class(CONFIGURED, Format::Raw, &[]),
@@ -78,11 +78,16 @@ impl List {
             directory_variable: entry.directory_variable.clone(),
             file_variable: entry.file_variable.clone(),
         });
-        Self { entries: [user].into_iter().chain(known).collect(), named: HashMap::new(), files: HashMap::new(), devices: HashMap::new() }
+        Self {
+            entries: [user].into_iter().chain(known).collect(),
+            named: HashMap::new(),
+            files: HashMap::new(),
+            devices: HashMap::new(),
+        }
     }
 
     /// What the file `id` is, which was opened under `path`.
-    pub fn class(&self, path: &str, id: FileId) -> Option<Class> {
+    pub(super) fn class(&self, path: &str, id: FileId) -> Option<Class> {
         let store = store(path).or_else(|| self.devices.get(&id.device).copied());
         let known = self.files.get(&id).or_else(|| self.named.get(path)).cloned();
         let listed = known.or_else(|| {
@@ -96,7 +101,7 @@ impl List {
     }
 
     /// Remembers a file system that holds nothing but secrets, and where it is mounted.
-    pub fn add_device(&mut self, device: u64, folder: &Path) {
+    pub(super) fn add_device(&mut self, device: u64, folder: &Path) {
         if self.devices.len() >= MAX_NAMED {
             self.devices.clear();
         }
@@ -106,14 +111,14 @@ impl List {
     }
 
     /// Paths below a home folder (or below the root), part by part.
-    pub fn places(&self, home: bool) -> impl Iterator<Item = (&[String], &Class)> {
+    pub(super) fn places(&self, home: bool) -> impl Iterator<Item = (&[String], &Class)> {
         self.entries.iter().flat_map(move |entry| {
             entry.globs.iter().filter_map(move |glob| Some((glob.fixed(home)?, &entry.class)))
         })
     }
 
     /// The files that a variable with this value names, and what they are.
-    pub fn named_by(&self, variable: &str, value: &str) -> Vec<(String, Class)> {
+    pub(super) fn named_by(&self, variable: &str, value: &str) -> Vec<(String, Class)> {
         let file = |entry: &Entry| vec![(value.to_owned(), entry.class.clone())];
         let is = |name: &Option<String>| name.as_deref() == Some(variable);
         if let Some(entry) = self.entries.iter().find(|entry| is(&entry.file_variable)) {
@@ -136,7 +141,7 @@ impl List {
     }
 
     /// Remembers a file that a variable named.
-    pub fn add_named(&mut self, path: String, class: Class) {
+    pub(super) fn add_named(&mut self, path: String, class: Class) {
         if self.named.len() >= MAX_NAMED {
             self.named.clear();
         }
@@ -144,7 +149,7 @@ impl List {
     }
 
     /// Remembers a file by device and inode, for when it is opened under another name.
-    pub fn add_file(&mut self, id: FileId, class: Class) {
+    pub(super) fn add_file(&mut self, id: FileId, class: Class) {
         if self.files.len() >= MAX_NAMED {
             self.files.clear();
         }
@@ -153,7 +158,7 @@ impl List {
 }
 
 /// Whether `folder` is one in which secrets are mounted.
-pub fn is_secret_folder(folder: &Path) -> bool {
+pub(super) fn is_secret_folder(folder: &Path) -> bool {
     let path = format!("{}/", folder.display());
     store(&path).is_some()
 }
@@ -209,7 +214,10 @@ mod tests {
     fn variables_name_files_and_move_folders() {
         let list = list();
         let named = |variable: &str, value: &str| {
-            list.named_by(variable, value).into_iter().map(|(path, class)| (path, class.owner)).collect::<Vec<_>>()
+            list.named_by(variable, value)
+                .into_iter()
+                .map(|(path, class)| (path, class.owner))
+                .collect::<Vec<_>>()
         };
         assert_eq!(named("CODEX_HOME", "/x"), [("/x/auth.json".to_owned(), "codex".to_owned())]);
         assert_eq!(named("AWS_SHARED_CREDENTIALS_FILE", "/x"), [("/x".to_owned(), "aws".to_owned())]);

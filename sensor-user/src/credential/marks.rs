@@ -18,7 +18,7 @@ use nix::{
 
 /// What is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
+pub(super) enum Mark {
     /// One file.
     File,
     /// The files in a folder, those to come as well.
@@ -47,7 +47,7 @@ impl Marks {
     }
 
     /// Marks what `file` refers to (an `O_PATH` descriptor is enough).
-    pub fn add(&self, mark: Mark, file: &impl AsFd) -> io::Result<()> {
+    pub(super) fn add(&self, mark: Mark, file: &impl AsFd) -> io::Result<()> {
         let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         let (flags, mask) = match mark {
             Mark::File => (MarkFlags::empty(), MaskFlags::empty()),
@@ -60,7 +60,7 @@ impl Marks {
     }
 
     /// The opens since the last look; empty when there is none.
-    pub fn read(&self) -> io::Result<Vec<FanotifyEvent>> {
+    pub(super) fn read(&self) -> io::Result<Vec<FanotifyEvent>> {
         match self.0.read_events() {
             Ok(events) => Ok(events),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(Vec::new()),
@@ -76,6 +76,6 @@ impl AsFd for Marks {
 }
 
 /// The file of an event, as a file of our own.
-pub fn file_of(event: &FanotifyEvent) -> Option<File> {
+pub(super) fn file_of(event: &FanotifyEvent) -> Option<File> {
     event.fd()?.try_clone_to_owned().ok().map(File::from)
 }

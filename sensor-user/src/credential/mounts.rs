@@ -9,7 +9,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Where secrets are mounted in the namespace of process `pid`, and what to mark of each: all of a file system in
 /// memory, which holds nothing else, and of others what is reached through the mount.
-pub fn secret_mounts(pid: u32) -> Vec<(PathBuf, Mark)> {
+pub(super) fn secret_mounts(pid: u32) -> Vec<(PathBuf, Mark)> {
     let Ok(bytes) = std::fs::read(format!("/proc/{pid}/mountinfo")) else { return Vec::new() };
     let text = String::from_utf8_lossy(bytes.get(..MAX_BYTES).unwrap_or(&bytes)).into_owned();
     text.lines().filter_map(secret_mount).collect()
@@ -37,7 +37,10 @@ mod tests {
     #[test]
     fn only_secret_mounts_count() {
         for (line, found) in [
-            ("36 35 0:33 / /run/secrets rw,nosuid - tmpfs tmpfs rw", Some(("/run/secrets", Mark::FileSystem))),
+            (
+                "36 35 0:33 / /run/secrets rw,nosuid - tmpfs tmpfs rw",
+                Some(("/run/secrets", Mark::FileSystem)),
+            ),
             (
                 "36 35 8:1 /x/key /run/secrets/key ro shared:1 - ext4 /dev/sda1 rw",
                 Some(("/run/secrets/key", Mark::Mount)),

@@ -71,4 +71,3 @@ fn now(clock: ClockId) -> u64 {
     let time = clock_gettime(clock).map(std::time::Duration::from).unwrap_or_default();
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
-

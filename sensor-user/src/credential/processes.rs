@@ -14,14 +14,7 @@ use std::{
 
 use attribution::event::{Event, FileId, ProcessKey};
 
-use super::{
-    Shared, Skip,
-    environment::Target,
-    list::Class,
-    marks::Mark,
-    mounts::secret_mounts,
-    root::Root,
-};
+use super::{Shared, Skip, environment::Target, list::Class, marks::Mark, mounts::secret_mounts, root::Root};
 use crate::identity::executable::file_id;
 
 /// Marks remembered; all are forgotten when there are more (they are made again, which changes nothing).

@@ -21,22 +21,22 @@ const MAX_FILES: usize = 64;
 
 /// The root folder of a process.
 #[derive(Debug)]
-pub struct Root(File);
+pub(super) struct Root(File);
 
 impl Root {
     /// That of the process `pid`.
-    pub fn of(pid: u32) -> io::Result<Self> {
+    pub(super) fn of(pid: u32) -> io::Result<Self> {
         Ok(Self(File::open(format!("/proc/{pid}/root"))?))
     }
 
     /// That of this process.
-    pub fn own() -> io::Result<Self> {
+    pub(super) fn own() -> io::Result<Self> {
         Ok(Self(File::open("/")?))
     }
 
     /// A handle on what `path` leads to. Links are followed as the process would follow them; those of /proc,
     /// which lead anywhere, are not.
-    pub fn handle(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub(super) fn handle(&self, path: &Path) -> io::Result<OwnedFd> {
         self.open(path, OFlag::O_PATH)
     }
 
@@ -57,7 +57,7 @@ impl Root {
 
     /// The paths below `start` that fit `parts`, of which each is a name or a pattern of one; and the folders in
     /// which such files could come to be.
-    pub fn find(&self, start: &Path, parts: &[String]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    pub(super) fn find(&self, start: &Path, parts: &[String]) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut files, mut folders) = (Vec::new(), vec![start.to_owned()]);
         for (at, part) in parts.iter().enumerate() {
             let last = at + 1 == parts.len();
@@ -81,7 +81,7 @@ impl Root {
     }
 
     /// Names in a folder; none when it cannot be read.
-    pub fn names(&self, folder: &Path) -> Vec<String> {
+    pub(super) fn names(&self, folder: &Path) -> Vec<String> {
         let Ok(handle) = self.open(folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else { return Vec::new() };
         let Ok(mut dir) = Dir::from_fd(handle) else { return Vec::new() };
         dir.iter()
@@ -95,7 +95,7 @@ impl Root {
 }
 
 /// The path by which a descriptor of this process was opened, as its opener sees it.
-pub fn path_of(file: &File) -> Option<String> {
+pub(super) fn path_of(file: &File) -> Option<String> {
     let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
     Some(path.to_string_lossy().trim_end_matches(" (deleted)").to_owned())
 }

@@ -37,7 +37,11 @@ fn told(origins: &Origins, pid: u32, before_ns: u64) -> String {
                 What::Environment => "env".to_owned(),
                 What::Metadata { address } => address.clone(),
             };
-            format!("{what} {place} of {}{}", holder.pid, also.map(|also| format!(" also {also}")).unwrap_or_default())
+            format!(
+                "{what} {place} of {}{}",
+                holder.pid,
+                also.map(|also| format!(" also {also}")).unwrap_or_default()
+            )
         }
         Answer::Unknown(reason) => format!("unknown: {reason}"),
     }
@@ -161,7 +165,13 @@ fn repeated_opens_are_one_source_and_told_once() {
         origins.add(key(2), file(time, 7, "s"));
     }
     let untold = origins.untold();
-    assert_eq!(untold.iter().map(|(process, source, opens)| (process.pid, source.time_ns, *opens)).collect::<Vec<_>>(), [(2, 20, 10)]);
+    assert_eq!(
+        untold
+            .iter()
+            .map(|(process, source, opens)| (process.pid, source.time_ns, *opens))
+            .collect::<Vec<_>>(),
+        [(2, 20, 10)]
+    );
     assert!(origins.untold().is_empty());
 }
 

@@ -328,5 +328,8 @@ fn only_an_unexpected_open_of_a_credential_file_is_shown() {
     };
     assert_eq!(plain(access("expected", 1)) + &plain(access("unknown", 1)), "");
     let shown = plain(access("unexpected", 3));
-    assert!(shown.contains("4242") && shown.contains("file of codex, 3 times: /root/.codex/auth.json"), "{shown}");
+    assert!(
+        shown.contains("4242") && shown.contains("file of codex, 3 times: /root/.codex/auth.json"),
+        "{shown}"
+    );
 }
