@@ -4,6 +4,7 @@ mod connect;
 mod idle;
 mod nginx;
 mod observer;
+mod opens;
 mod procfs;
 mod rounds;
 mod rows;
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     /// Leave out the peers that come with the benchmark
     #[arg(long)]
     no_peers: bool,
-    /// Seconds of load (tls) or of rest (connect) before each measurement, while the observer warms up
+    /// Seconds of load (tls) or of rest (connect, opens) before each measurement, while the observer warms up
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(4..=600))]
     warm_up: u64,
     /// Seconds that each tls measurement takes
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// Connections of each connect measurement
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
     connections: u32,
+    /// Opens of each opens measurement
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u32).range(1000..=100_000_000))]
+    opens: u32,
     /// Seconds of rest that the idle measurement takes
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle: u64,
@@ -62,6 +66,8 @@ enum What {
     Tls,
     /// CPU per TCP connection on loopback, opened, accepted and closed
     Connect,
+    /// CPU per open and close of a file that nobody watches
+    Opens,
     /// Memory and CPU of the sensor on a quiet machine
     Idle,
     /// All of them
@@ -91,9 +97,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let sensor = Variant { name: "keywitness".into(), command: Some(command) };
     let bench = Bench { args, sensor, interrupt: Interrupt::new()? };
     type Measurement = fn(&Bench<'_>, &mut Rows) -> Result<()>;
-    let all: [(What, &str, Measurement); 3] = [
+    let all: [(What, &str, Measurement); 4] = [
         (What::Tls, "tls", tls::measure),
         (What::Connect, "connect", connect::measure),
+        (What::Opens, "opens", opens::measure),
         (What::Idle, "idle", idle::measure),
     ];
     for (what, name, measure) in all {

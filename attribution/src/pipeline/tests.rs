@@ -3,6 +3,7 @@
 mod calls;
 mod hosts;
 mod limits;
+mod origins;
 mod owners;
 mod properties;
 mod script;
