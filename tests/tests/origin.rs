@@ -36,6 +36,12 @@ impl<'a> Scene<'a> {
         write(&self.sandbox.dir().join(name), text)
     }
 
+    /// Has the home folder known: one that no process had before is learned when the first one starts.
+    fn known_home(&self) -> Result<()> {
+        ensure!(self.sandbox.command("sleep").arg("1").status()?.success());
+        Ok(())
+    }
+
     /// A client that takes its key from `how`.
     fn client(&self, how: &str, model: &str) -> Result<Command> {
         let mut command = script(Runtime::Python, "origin_call.py", self.sandbox, None)?;
@@ -215,6 +221,7 @@ fn a_wrapper_shell_is_named_as_the_one_that_opened_the_file() -> Result<()> {
     let _server = Server::start(&sandbox)?;
     let mut scene = Scene::new(&sandbox)?;
     let auth = scene.file(".cache/huggingface/token", &format!("{}\n", keys::openai("wrapper")))?;
+    scene.known_home()?;
     let mut shell = sandbox.command("/bin/sh");
     // The shell reads the key itself; its child gets it through a pipe.
     shell.args(["-c", r#"read -r key <"$0"; echo $$; printf %s "$key" | "$@""#]).arg(&auth);

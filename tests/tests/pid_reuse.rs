@@ -50,6 +50,8 @@ fn no_call_gets_the_origin_of_another_process_with_its_pid() -> Result<()> {
     let pattern = sandbox.dir().join("h*/.cache/huggingface/token");
     std::fs::write(&config, format!("[credentials]\nwatch = ['{}']\n", pattern.display()))?;
     let mut sensor = Sensor::start(&["--config", &config.display().to_string()])?;
+    // A home folder that no process had before is learned when the first one starts.
+    ensure!(sandbox.command("sleep").arg("1").status()?.success());
     let mut command = sandbox.command("unshare");
     command.args(["--pid", "--fork", "--mount-proc", "/bin/sh", "-c", SCRIPT]).arg(sandbox.dir());
     let output = command.arg(CALLS.to_string()).output()?;

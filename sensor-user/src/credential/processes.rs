@@ -1,7 +1,7 @@
 //! New processes: the credentials in their environment, and the files they may open next.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::File,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -17,12 +17,12 @@ use attribution::event::{Event, FileId, ProcessKey};
 use super::{Shared, Skip, environment::Target, list::Class, marks::Mark, mounts::secret_mounts, root::Root};
 use crate::identity::executable::file_id;
 
-/// Marks remembered; all are forgotten when there are more (they are made again, which changes nothing).
-const MAX_MARKS: usize = 16_384;
 /// Home folders remembered as marked; all are forgotten when there are more.
 const MAX_HOMES: usize = 4096;
 /// How often what is known already is looked for again: files come and go.
 const AGAIN: Duration = Duration::from_secs(10);
+/// How often a home folder is looked at for new processes.
+const HOME_AGAIN: Duration = Duration::from_millis(500);
 /// How often it is looked whether to stop.
 const STOP: Duration = Duration::from_millis(200);
 /// Folders above the current one in which a `.env` is looked for.
@@ -51,31 +51,32 @@ struct Looker<'a> {
     shared: &'a Shared,
     /// Home folders, each with the file system and inode of the root it is below.
     homes: HashMap<(u64, u64, String), Instant>,
-    /// What is marked already.
-    marked: HashMap<FileId, Mark>,
 }
 
 /// Marks the home folders of this host, before anything else is looked at.
 pub(super) fn mark_homes(shared: &Shared) {
-    let mut looker = Looker { shared, homes: HashMap::new(), marked: HashMap::new() };
+    let mut looker = Looker { shared, homes: HashMap::new() };
     looker.own_root();
 }
 
 /// Takes jobs until it is told to stop.
 pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
-    let mut looker = Looker { shared, homes: HashMap::new(), marked: HashMap::new() };
+    let mut looker = Looker { shared, homes: HashMap::new() };
     let mut looked = Instant::now();
+    let mut older = VecDeque::new();
     while !shared.stop.load(Ordering::Relaxed) {
-        match jobs.recv_timeout(STOP) {
+        // Those that ran before can wait: new ones may be gone in a moment.
+        let wait = if older.is_empty() { STOP } else { Duration::ZERO };
+        match jobs.recv_timeout(wait) {
             Ok(Job::Exec { time_ns, process, program, script }) => {
                 looker.process(time_ns, Target { process, program: Some(program) }, script.as_deref());
             }
-            Ok(Job::Running(processes)) => {
-                for process in processes {
+            Ok(Job::Running(processes)) => older.extend(processes),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(process) = older.pop_front() {
                     looker.process(process.start_ns, Target { process, program: None }, None);
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         if looked.elapsed() >= AGAIN {
@@ -135,7 +136,7 @@ impl Looker<'_> {
     fn home(&mut self, root: &Root, home: String) {
         let Some((device, inode)) = root.identity() else { return };
         let key = (device, inode, home.clone());
-        if self.homes.get(&key).is_some_and(|looked| looked.elapsed() < AGAIN) {
+        if self.homes.get(&key).is_some_and(|looked| looked.elapsed() < HOME_AGAIN) {
             return;
         }
         if self.homes.len() >= MAX_HOMES {
@@ -215,18 +216,11 @@ impl Looker<'_> {
         if let Some(class) = class {
             self.shared.list().add_file(id, class.clone());
         }
-        // A folder that is a secret mount stays one.
-        if self.marked.get(&id) == Some(&mark) {
-            return Some(id.device);
-        }
-        if self.marked.len() >= MAX_MARKS {
-            self.marked.clear();
-        }
+        // Made again it changes nothing, and what has the same inode number may be another file by now.
         if let Err(error) = self.shared.marks.add(mark, &file) {
             tracing::debug!(path = %path.display(), %error, "cannot be marked");
             return None;
         }
-        self.marked.insert(id, mark);
         Some(id.device)
     }
 }

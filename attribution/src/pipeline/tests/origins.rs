@@ -76,7 +76,6 @@ fn a_flow_that_cannot_be_read_has_the_only_key_there_is() {
     for (others, expected) in [(false, true), (true, false)] {
         let mut script = Script::new();
         let client = Client::new(9, 3);
-        script.now = client.cookie;
         script.watched().exec(9, 1, "/usr/bin/agent").opens(9, "/srv/.env", KEY);
         if others {
             script.opens(9, "/srv/other/.env", OTHER_KEY);
