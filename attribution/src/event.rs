@@ -11,6 +11,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::Zeroizing;
 
+use crate::credential::Found;
 use crate::identity::answer::{Answer, Source, SourceState};
 use crate::recording::Decoded;
 
@@ -168,6 +169,63 @@ pub struct TlsLibrary {
     pub reason: String,
 }
 
+/// Who opened a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opener {
+    /// The kernel said so at the act.
+    Exact(Task),
+    /// Told afterwards, by process id.
+    Pid {
+        /// Process id in the initial pid namespace.
+        pid: u32,
+        /// The file was opened after this.
+        after_ns: u64,
+        /// Start of the process that has this id now, nanoseconds, and the resolution of it; nothing when
+        /// there is none.
+        started: Option<(u64, u64)>,
+    },
+}
+
+/// How a file was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+}
+
+/// What kind of place a credential file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Store {
+    /// A file like any other.
+    #[default]
+    File,
+    /// A secret or token volume of a pod.
+    KubernetesSecret,
+    /// A secret of a Docker service.
+    DockerSecret,
+    /// `$CREDENTIALS_DIRECTORY` of a unit.
+    SystemdCredential,
+}
+
+/// A credential file that was opened, with what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OpenedFile {
+    /// The file.
+    pub id: FileId,
+    /// Its path as the opener sees it, as far as known.
+    pub path: String,
+    /// What kind of place it is.
+    pub store: Store,
+    /// The client or platform it belongs to.
+    pub owner: String,
+    /// The credentials in it.
+    pub found: Vec<Found>,
+    /// Why it was not read; empty when it was.
+    pub unread: String,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -310,6 +368,30 @@ pub enum Event {
         time_ns: u64,
         /// What it told.
         what: Decoded,
+    },
+    /// From here on credential files and environments are looked at.
+    Watching,
+    /// A process opened a file that may hold credentials.
+    CredentialFile {
+        /// When, at the latest.
+        time_ns: u64,
+        /// Who.
+        opener: Opener,
+        /// How, when known.
+        access: Option<Access>,
+        /// The file.
+        file: OpenedFile,
+    },
+    /// The environment that a process was started with.
+    Environment {
+        /// When it was started with it.
+        time_ns: u64,
+        /// The process.
+        process: ProcessKey,
+        /// The credentials in it, each with its variable.
+        found: Vec<Found>,
+        /// Why it was not read; empty when it was.
+        unread: String,
     },
     /// Time passed.
     Tick {

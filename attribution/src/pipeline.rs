@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proto::v1::{self, Record, record::Body};
 
 use crate::call::{Finished, Piece, Toolkit};
+use crate::credential::Origins;
 use crate::detect::Detector;
 use crate::endpoint::Catalogue;
 use crate::event::{CgroupKey, Event, FileId, Handle, ProcessKey, Protocol, TlsLibrary};
@@ -15,6 +16,7 @@ use crate::policy::Policy;
 use crate::session::Sessions;
 
 mod connections;
+mod credential_files;
 mod flows;
 mod limits;
 mod plaintext;
@@ -77,6 +79,8 @@ pub struct Attribution {
     swept_ns: u64,
     sessions: Sessions,
     detector: Detector,
+    origins: Origins,
+    watch: credential_files::Watch,
     counts: Counts,
     out: Vec<Output>,
     /// What plaintext told, when somebody records it.
@@ -102,6 +106,8 @@ impl Attribution {
             swept_ns: 0,
             sessions: Sessions::default(),
             detector: Detector::new(Arc::default()),
+            origins: Origins::default(),
+            watch: credential_files::Watch::default(),
             counts: Counts::default(),
             out: Vec::new(),
             decoded: None,
@@ -119,6 +125,7 @@ impl Attribution {
                 self.at(time_ns);
                 self.processes.fork(parent, child);
                 self.forked(child);
+                self.origins.fork(parent, child, time_ns);
             }
             Event::Exec { time_ns, task, parent, mut image } => {
                 self.at(time_ns);
@@ -137,6 +144,7 @@ impl Attribution {
                 image.args = self.presentable(image.args);
                 let key = ProcessKey { pid, start_ns };
                 let agent = self.kit.catalogue.agents().find(&image.exe, &image.args);
+                self.origins.running(key, tick_ns, parent);
                 self.processes.running(key, tick_ns, parent, uid, image, &cgroup);
                 self.processes.label(key, agent);
             }
@@ -152,7 +160,9 @@ impl Attribution {
             }
             Event::Connect { time_ns, flow } => {
                 self.at(time_ns);
-                self.out.push(Output::Caller(flow.task.process));
+                if !self.asks_metadata(&flow) {
+                    self.out.push(Output::Caller(flow.task.process));
+                }
             }
             Event::Payload { time_ns, flow, shape, offset, bytes } => {
                 self.at(time_ns);
@@ -175,6 +185,14 @@ impl Attribution {
             Event::Decoded { time_ns, what } => {
                 self.at(time_ns);
                 self.replay(what);
+            }
+            Event::Watching => self.watching(),
+            Event::CredentialFile { time_ns, opener, access, file } => {
+                self.at(time_ns);
+                self.credential_file(time_ns, opener, access, file);
+            }
+            Event::Environment { time_ns, process, found, unread } => {
+                self.environment(time_ns, process, found, unread);
             }
             Event::Tick { time_ns } => self.tick(time_ns),
             Event::Member { process, cgroup, path } => {
@@ -214,6 +232,8 @@ impl Attribution {
             self.end_connection(connection, "the sensor stopped");
         }
         self.settle_quic(0);
+        self.tell_waiting(u64::MAX);
+        self.repeated_opens();
         for flow in self.flows.drain() {
             self.flow_record(flow, None);
         }
@@ -255,6 +275,8 @@ impl Attribution {
         counts.flows_refused = self.flows.refused;
         counts.sessions = self.sessions.len() as u64;
         counts.sessions_refused = self.sessions.refused;
+        counts.holders = self.origins.len() as u64;
+        counts.holders_refused = self.origins.refused;
         counts
     }
 
@@ -266,13 +288,16 @@ impl Attribution {
         self.at(time_ns);
         self.tell_sessions();
         let now = self.now_ns;
+        self.tell_waiting(now);
         if now < self.swept_ns.saturating_add(limits::SWEEP_NS) {
             return;
         }
         self.swept_ns = now;
         let findings = self.detector.tick(self.wall(now));
         self.found(findings);
+        self.repeated_opens();
         self.processes.expire(now);
+        self.origins.expire(now);
         self.sweep_sessions();
         self.settle_quic(limits::QUIC_WAIT_NS);
         self.workloads.expire(now);
@@ -296,6 +321,7 @@ impl Attribution {
     fn exited(&mut self, process: ProcessKey, time_ns: u64) {
         self.at(time_ns);
         self.processes.exit(process, time_ns);
+        self.origins.exit(process, time_ns);
         // A bound connection ends with its flow, whose last bytes may be told after this.
         for connection in self.connections.unbound(process) {
             self.end_connection(connection, "the process ended");
@@ -319,7 +345,7 @@ impl Attribution {
     fn call_record(&mut self, name: Name, cookie: u64, unbound_reason: &str, call: Finished) {
         self.tell_call(name, cookie, unbound_reason, &call);
         let process = call.task.process;
-        let started = self.wall(call.started_ns);
+        let (started, started_ns) = (self.wall(call.started_ns), call.started_ns);
         let cleartext = matches!(name, Name::Cleartext(_));
         let mut model_call = self.model_call(cookie, unbound_reason, cleartext, call);
         self.enter_session(process, &mut model_call);
@@ -334,7 +360,7 @@ impl Attribution {
             }
             None => self.called(process),
         }
-        self.emit_at(started, Body::ModelCall(Box::new(model_call)));
+        self.emit_call(started, process, started_ns, model_call);
     }
 
     fn emit(&mut self, time_ns: u64, body: Body) {

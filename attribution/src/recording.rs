@@ -81,6 +81,9 @@ pub fn recordable(event: &Event, kit: &Toolkit) -> Option<Event> {
         | Event::Exit { .. }
         | Event::Cgroup { .. }
         | Event::Existing { .. }
+        | Event::Watching
+        | Event::CredentialFile { .. }
+        | Event::Environment { .. }
         | Event::Connect { .. }
         | Event::Close { .. }
         | Event::Dns { .. }

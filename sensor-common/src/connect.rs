@@ -49,7 +49,7 @@ layout! {
         pub random: [u8; 16],
     }
 
-    /// A process connects to an address that a model host is known to have.
+    /// A process connects to an address that a model host is known to have, or to instance metadata.
     pub struct Connect {
         /// Common part.
         pub header: Header,

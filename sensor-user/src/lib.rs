@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod cli;
 pub mod config;
+pub mod credential;
 pub mod export;
 pub mod fleet_key;
 pub mod identity;

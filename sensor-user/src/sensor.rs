@@ -6,6 +6,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use attribution::{
     call::Toolkit,
+    credential::AtRest,
     event::{Event, ProcessKey, TlsLibrary},
     pipeline::{Attribution, Output, SensorInfo},
     policy::Policy as Entitlements,
@@ -14,11 +15,12 @@ use nix::time::{ClockId, clock_gettime};
 use proto::v1::{Gap, Record};
 use sensor_common::{kind, tls::verdict};
 use thiserror::Error;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::mpsc::Receiver, time::MissedTickBehavior};
 
 use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
     config::{self, KnownExecutable},
+    credential::{Inspector, Skipped},
     identity::{Watch, executable::Executables, running, sockets, sources::Sources},
     policy,
     recorder::Recorder,
@@ -54,6 +56,8 @@ pub struct Options {
     pub hit_budget_per_s: u64,
     /// Names of executables that are taken for callers from their first exec.
     pub known_executables: Vec<KnownExecutable>,
+    /// Patterns of the user's credential files.
+    pub watch: Vec<String>,
     /// Name of this host in records.
     pub host: String,
     /// File to record events to.
@@ -109,6 +113,8 @@ pub struct Sensor {
     attribution: Attribution,
     executables: Executables,
     watch: Watch,
+    inspector: Option<(Inspector, Receiver<Event>)>,
+    unread: Arc<Skipped>,
     options: Options,
     recorder: Option<Recorder>,
     delivered: [u64; kind::COUNT as usize],
@@ -148,6 +154,16 @@ impl Sensor {
             }
             false => (None, None),
         };
+        // Before processes are looked for, so that none opens anything unseen in between.
+        let at_rest = AtRest::new(kit.extractor.clone(), kit.catalogue.clone());
+        let inspector = match Inspector::start(&kit.catalogue, at_rest, &options.watch) {
+            Ok(started) => Some(started),
+            Err(error) => {
+                tracing::warn!(%error, "credential files are not watched: no credential will have an origin");
+                None
+            }
+        };
+        let unread = inspector.as_ref().map(|(inspector, _)| inspector.skipped()).unwrap_or_default();
         let info = SensorInfo { host: options.host.clone(), boot_id: options.boot_id.clone() };
         let recorder = match &options.record {
             Some(path) => Some(Recorder::create(path, &info, kit.clone()).map_err(SensorError::Record)?),
@@ -163,6 +179,8 @@ impl Sensor {
             watch: Watch::new(cgroup_root()?, Sources::start(&options.identity, &options.host)),
             attribution,
             recorder,
+            inspector,
+            unread,
             executables: Executables::default(),
             delivered: [0; kind::COUNT as usize],
             malformed: 0,
@@ -179,13 +197,21 @@ impl Sensor {
         for event in sensor.watch.sources().first().collect::<Vec<_>>() {
             sensor.feed(event);
         }
+        if sensor.inspector.is_some() {
+            sensor.feed(Event::Watching);
+        }
+        let mut running = Vec::new();
         for event in running::scan() {
             let process = match &event {
                 Event::Running { pid, start_ns, .. } => Some(ProcessKey { pid: *pid, start_ns: *start_ns }),
                 _ => None,
             };
             sensor.feed(event);
+            running.extend(process);
             process.into_iter().for_each(|process| sensor.learn_member(process));
+        }
+        if let Some((inspector, _)) = &sensor.inspector {
+            inspector.running(running);
         }
         sensor.take_over();
         if let Some(policy) = &mut sensor.policy {
@@ -283,6 +309,8 @@ impl Sensor {
     /// Takes every pending event.
     fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         loop {
+            // Taken before the ring is read, given on after: their processes are known by then.
+            let found = self.inspected();
             let mut events = Vec::new();
             let (delivered, malformed) = (&mut self.delivered, &mut self.malformed);
             let taken = self.reader.drain(BATCH, |bytes| {
@@ -298,14 +326,40 @@ impl Sensor {
                     }
                 }
             });
-            for event in events {
-                self.event(event);
+            if found.is_empty() {
+                for event in events {
+                    self.event(event);
+                }
+            } else {
+                self.in_order(events, found);
             }
             self.deliver(sink)?;
             if taken < BATCH {
                 return Ok(());
             }
         }
+    }
+
+    /// What was found in files and environments since the last look.
+    fn inspected(&mut self) -> Vec<Event> {
+        let Some((_, events)) = &mut self.inspector else { return Vec::new() };
+        std::iter::from_fn(|| events.try_recv().ok()).take(BATCH).collect()
+    }
+
+    /// Gives on kernel events and what was found meanwhile: starts of processes first, then what was found,
+    /// then what the processes did.
+    fn in_order(&mut self, events: Vec<Event>, found: Vec<Event>) {
+        let last_start =
+            events.iter().rposition(|event| matches!(event, Event::Fork { .. } | Event::Exec { .. }));
+        let mut found = Some(found);
+        let whole = last_start.map_or(0, |at| at + 1);
+        for (at, event) in events.into_iter().enumerate() {
+            if at == whole {
+                found.take().into_iter().flatten().for_each(|event| self.event(event));
+            }
+            self.event(event);
+        }
+        found.into_iter().flatten().for_each(|event| self.event(event));
     }
 
     fn event(&mut self, mut event: Event) {
@@ -319,6 +373,9 @@ impl Sensor {
                 self.learn_cgroup(task.cgroup_id, task.process.pid);
                 if let Some(policy) = &mut self.policy {
                     policy.exec(&mut self.loaded.ebpf, task.process, image.file, &image.exe, *time_ns);
+                }
+                if let Some((inspector, _)) = &self.inspector {
+                    inspector.exec(*time_ns, task.process, image.file, image.args.get(1).cloned());
                 }
             }
             Event::Exit { process, .. } => {
@@ -428,6 +485,14 @@ impl Sensor {
         if let Some(policy) = self.policy.take() {
             policy.finish();
         }
+        let found = match self.inspector.take() {
+            Some((inspector, mut events)) => {
+                // Its threads end first: nothing comes after.
+                drop(inspector);
+                std::iter::from_fn(|| events.try_recv().ok()).collect()
+            }
+            None => Vec::new(),
+        };
         self.loaded.detach();
         // A program that was running while it was detached may still deliver.
         for _ in 0..LAST_READS {
@@ -437,6 +502,7 @@ impl Sensor {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.in_order(Vec::new(), found);
         self.attribution.finish();
         if let Some(recorder) = self.recorder.take() {
             recorder.finish(&mut self.attribution).map_err(SensorError::Record)?;

@@ -6,6 +6,7 @@ mod idle;
 mod log;
 mod nginx;
 mod observer;
+mod opens;
 mod procfs;
 mod rounds;
 mod rows;
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     /// Leave out the peers that come with the benchmark
     #[arg(long)]
     no_peers: bool,
-    /// Seconds of load (tls) or of rest (connect) before each measurement, while the observer warms up
+    /// Seconds of load (tls) or of rest (connect, opens) before each measurement, while the observer warms up
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(4..=600))]
     warm_up: u64,
     /// Seconds that each tls measurement takes
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     /// Connections of each connect measurement
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1000..=10_000_000))]
     connections: u32,
+    /// Opens of each opens measurement
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u32).range(1000..=100_000_000))]
+    opens: u32,
     /// Seconds of rest that the idle measurement takes
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle: u64,
@@ -64,6 +68,8 @@ enum What {
     Tls,
     /// CPU per TCP connection on loopback, opened, accepted and closed
     Connect,
+    /// CPU per open and close of a file that nobody watches
+    Opens,
     /// Memory and CPU of the sensor on a quiet machine
     Idle,
     /// The flow log: appending, size and reading, beside SQLite, redb, fjall and yaque
@@ -107,6 +113,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let all: [(What, &str, Measurement); 4] = [
         (What::Tls, "tls", tls::measure),
         (What::Connect, "connect", connect::measure),
+        (What::Opens, "opens", opens::measure),
         (What::Idle, "idle", idle::measure),
         (What::Log, "log", log::measure),
         (What::Detect, "detect", detect::measure),

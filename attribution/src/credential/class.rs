@@ -1,9 +1,9 @@
 //! What a credential is and how long it lives.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a credential is, judged by its own shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A static key of an account or project.
@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 /// How long a credential lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
     /// Until someone revokes it.
@@ -47,7 +47,7 @@ pub enum Lifetime {
 }
 
 /// How sure a shape is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Only together with the host it is sent to.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::class::{Kind, Lifetime};
 use super::fingerprint::{Fingerprint, FleetKey};
 use super::hint::Hint;
@@ -26,7 +28,7 @@ const WELL_KNOWN: [(&str, Scheme); 4] = [
 ];
 
 /// A credential that a request carried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
@@ -101,6 +103,21 @@ impl Extractor {
     /// What can be said of a secret that was found elsewhere: a file, a variable, an argument.
     pub fn describe(&self, secret: &Secret, carrier: &str) -> Found {
         self.found(secret, None, carrier.to_owned())
+    }
+
+    /// What can be said of a secret that is kept for `provider`; without a provider only well-known shapes
+    /// count.
+    pub(super) fn kept(&self, secret: &Secret, provider: Option<&Provider>, place: &str) -> Option<Found> {
+        let shape = self.shapes.find(secret.expose_text(), None);
+        if provider.is_none() && shape.is_none() && !is_jwt(secret.expose_text()) {
+            return None;
+        }
+        let mut found = self.found(secret, provider, place.to_owned());
+        found.presented_to.clear();
+        if let (true, Some(provider)) = (found.provider.is_empty(), provider) {
+            found.provider = provider.id().to_owned();
+        }
+        Some(found)
     }
 
     fn well_known(&self, secret: &Secret, provider: Option<&Provider>, carrier: String) -> Option<Found> {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -25,7 +26,8 @@ pub struct FleetKey {
 }
 
 /// The fingerprint of a credential; safe to store, print and send.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Fingerprint(String);
 
 impl FleetKey {
@@ -72,6 +74,13 @@ impl Fingerprint {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Fingerprint {
+    /// Takes a fingerprint from a record.
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 

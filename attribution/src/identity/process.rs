@@ -266,6 +266,32 @@ impl ProcessTable {
         self.processes.get(&key)
     }
 
+    /// The process with this id that did something between `after_ns` and `before_ns`: the only one that was
+    /// alive then, and, when told, the one that was `started` (start and its resolution, nanoseconds).
+    pub fn opener(
+        &self,
+        pid: u32,
+        after_ns: u64,
+        before_ns: u64,
+        started: Option<(u64, u64)>,
+    ) -> Option<&Process> {
+        let alive = |process: &&Process| {
+            let ended = process.ended_ns.is_some_and(|ended| ended < after_ns);
+            process.key.start_ns <= before_ns && !ended
+        };
+        let newest = self.processes.get(self.pids.get(&pid)?)?;
+        let found = if newest.key.start_ns <= after_ns {
+            Some(newest).filter(alive)
+        } else {
+            let mut fitting = self.processes.values().filter(|process| process.key.pid == pid).filter(alive);
+            fitting.next().filter(|_| fitting.next().is_none())
+        };
+        let same = |process: &&Process| {
+            started.is_none_or(|(start, tick)| start / tick.max(1) == process.key.start_ns / tick.max(1))
+        };
+        found.filter(same)
+    }
+
     /// Ancestors of a process, nearest first, as far as they are known.
     pub fn ancestors(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
         let mut at = self.processes.get(&key).and_then(|process| process.parent);

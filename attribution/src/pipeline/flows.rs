@@ -229,13 +229,17 @@ impl Attribution {
     }
 
     /// The record of a flow that is over, if it goes to a model endpoint.
-    pub(super) fn flow_record(&mut self, flow: Flow, bytes: Option<(u64, u64)>) {
+    pub(super) fn flow_record(&mut self, mut flow: Flow, bytes: Option<(u64, u64)>) {
         self.tell_flow(&flow);
         if flow.verdict != Verdict::Model {
             return;
         }
         self.counts.flows_model += 1;
         self.counts.flows_plaintext += u64::from(flow.plaintext);
+        if flow.credential.is_none() && !flow.plaintext {
+            let provider = flow.provider.as_deref().unwrap_or_default();
+            flow.credential = self.inferred(&flow.info.task, provider, flow.info.opened_ns);
+        }
         let body = self.flow_body(flow, bytes);
         self.emit(self.now_ns, proto::v1::record::Body::Flow(Box::new(body)));
     }

@@ -40,6 +40,12 @@ pub struct Counts {
     pub flows_refused: u64,
     /// Live processes not kept because the table was full.
     pub processes_evicted: u64,
+    /// Opened credential files whose opener could not be named.
+    pub openers_unknown: u64,
+    /// Processes whose credential files and environment are remembered.
+    pub holders: u64,
+    /// Processes not remembered because that table was full.
+    pub holders_refused: u64,
     /// Processes in the table.
     pub processes: u64,
     /// Flows in the table.

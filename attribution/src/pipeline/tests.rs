@@ -4,6 +4,7 @@ mod calls;
 mod hosts;
 mod http2;
 mod limits;
+mod origins;
 mod owners;
 mod properties;
 mod recording;

@@ -28,6 +28,8 @@ use crate::{
 const ALLOW: i32 = 1;
 const IPPROTO_UDP: u32 = 17;
 const HTTPS: u16 = 443;
+/// Port of instance metadata.
+const HTTP: u16 = 80;
 /// Datagrams to other ports are neither QUIC to a model endpoint nor DNS.
 const UDP_PORTS: [u16; 2] = [HTTPS, 53];
 
@@ -98,6 +100,13 @@ pub fn address6(words: [u32; 4], port: u16) -> Address {
     }
 }
 
+/// Whether an address is of the kind at which clouds hand out credentials: 169.254.0.0/16 (RFC 3927) and
+/// fd00:ec2::/32. User space knows the exact ones.
+#[inline(always)]
+fn may_be_metadata(ip: &[u8; 16]) -> bool {
+    (ip[12] == 169 && ip[13] == 254 && ip[10] == 0xff) || (ip[0] == 0xfd && ip[2] == 0x0e && ip[3] == 0xc2)
+}
+
 #[inline(always)]
 fn opened(ctx: &SockAddrContext, remote: Address) {
     // SAFETY: the context is valid for the run of the program.
@@ -136,7 +145,8 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
     }
     // A sign to attach early; other ports show themselves with their first payload.
     // SAFETY: a shared read of a map value.
-    if remote.port == HTTPS && unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some() {
+    let model = remote.port == HTTPS && unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some();
+    if model || (remote.port == HTTP && may_be_metadata(&remote.ip)) {
         if let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT) {
             let event = entry.as_mut_ptr();
             // SAFETY: `event` is memory of the reserved entry, filled before submit.

@@ -15,6 +15,8 @@ pub enum Point {
     Uprobe,
     /// Return of a TLS function, attached file by file.
     Uretprobe,
+    /// fanotify marks, file by file; no program.
+    Fanotify,
 }
 
 /// One kernel program.
@@ -163,5 +165,14 @@ pub const HOOKS: &[Hook] = &[
         required: false,
         fallback: "flows by SNI and DNS only",
         lost: "credentials, models and tokens of Go programs",
+    },
+    Hook {
+        program: "credential_file",
+        family: "credential_file",
+        point: Point::Fanotify,
+        since: "5.1",
+        required: false,
+        fallback: "environment only",
+        lost: "files that credentials were read from",
     },
 ];

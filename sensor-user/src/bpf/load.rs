@@ -18,6 +18,7 @@ use super::{
     hooks::{HOOKS, Hook, Point},
     offsets,
 };
+use crate::credential::Marks;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/keywitness.bpf.o"));
 
@@ -174,6 +175,10 @@ impl Loaded {
 }
 
 fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<(), String> {
+    if hook.point == Point::Fanotify {
+        // The marks themselves are made where files are known.
+        return Marks::new().map(drop).map_err(|error| error.to_string());
+    }
     let program = ebpf.program_mut(hook.program).ok_or("the kernel object has no such program")?;
     attach_program(program, hook.point, cgroup).map_err(|error| chain(&error))
 }
@@ -206,6 +211,7 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
             let program: &mut UProbe = program.try_into()?;
             program.load()?;
         }
+        Point::Fanotify => {}
     }
     Ok(())
 }

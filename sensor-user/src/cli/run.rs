@@ -52,6 +52,7 @@ pub(super) fn run(
         tls: config.tls.enabled,
         hit_budget_per_s: u64::from(config.tls.hit_budget_per_s),
         known_executables: config.tls.known_executables.clone(),
+        watch: config.credentials.watch.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         host: host(&config)?,
         record,
         boot_id,

@@ -27,7 +27,9 @@ use crate::identity::sources::SOURCES;
 
 pub use error::ConfigError;
 pub use export::Export;
-pub use values::{Format, HostName, KnownExecutable, Kubernetes, RingBytes, StatusInterval, Within};
+pub use values::{
+    Format, HostName, KnownExecutable, Kubernetes, RingBytes, StatusInterval, WatchPattern, Within,
+};
 
 /// Where the file is looked for unless one is named.
 pub const DEFAULT_PATH: &str = "/etc/keywitness/config.toml";
@@ -156,6 +158,8 @@ pub struct Credentials {
     /// What is shown beside the fingerprint.
     #[serde(deserialize_with = "values::hint")]
     pub hint: Hint,
+    /// Further files that hold credentials.
+    pub watch: Vec<WatchPattern>,
 }
 
 /// Section `[cost]`.

@@ -163,3 +163,27 @@ fn an_agent_of_the_users_own_is_known_by_its_process() {
     assert_eq!(agent.as_deref(), Some("our-bot"));
     assert!(catalogue.agents().find("/usr/bin/python3.13", &args[..2]).is_none());
 }
+
+#[test]
+fn a_watch_pattern_that_cannot_be_is_named() {
+    for (pattern, good) in [
+        ("/srv/*/key", true),
+        ("~/.my/key", true),
+        ("key", false),
+        ("/a/**/b", false),
+        ("/a/../b", false),
+        ("", false),
+    ] {
+        let text = format!("[credentials]\nwatch = ['{pattern}']\n");
+        match parse(&text) {
+            Ok(config) => assert!(good && config.credentials.watch[0].as_str() == pattern, "{pattern}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    !good && error.contains(&format!("`{pattern}`")) && error.contains("line 2"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}

@@ -40,6 +40,7 @@ pub struct KnownExecutable(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Within<const MIN: u64, const MAX: u64>(u64);
+
 /// Which Kubernetes API is asked: `auto`, `off` or the path of a kubeconfig.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -52,6 +53,11 @@ pub enum Kubernetes {
     /// That of this file's current context
     File(PathBuf),
 }
+
+/// A path pattern of credential files: absolute, or `~/…` for every home folder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct WatchPattern(String);
 
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -208,6 +214,29 @@ impl TryFrom<String> for Kubernetes {
             path if path.starts_with('/') => Ok(Self::File(text.into())),
             _ => Err(BadValue("must be \"auto\", \"off\" or the absolute path of a kubeconfig".into())),
         }
+    }
+}
+
+impl WatchPattern {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for WatchPattern {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        let rest = text.strip_prefix("~/").or_else(|| text.strip_prefix('/')).unwrap_or_default();
+        let part = |part: &str| !part.is_empty() && !part.contains("**") && part != "." && part != "..";
+        let good = text.len() <= 4096 && rest.split('/').all(part) && !text.contains('\0');
+        let wrong = || {
+            format!(
+                "`{text}` is neither `/path` nor `~/path`; `*` stands for a part of one name, and there is no `**`"
+            )
+        };
+        if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
     }
 }
 

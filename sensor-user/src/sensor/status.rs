@@ -58,6 +58,8 @@ impl Sensor {
             ("probe", "attach_failed", policy.failed),
             ("probe", "limit", policy.refused),
             ("identity_question", "queue_full", self.watch.unasked()),
+            ("credential_file", "opener_unknown", counts.openers_unknown),
+            ("origin", "table_full", counts.holders_refused),
         ];
         let gauges = [
             ("processes", counts.processes, attribution::identity::process::MAX_PROCESSES),
@@ -66,6 +68,7 @@ impl Sensor {
             ("sessions", counts.sessions, attribution::session::MAX_SESSIONS),
             ("cgroups", counts.cgroups, attribution::identity::workload::MAX_CGROUPS),
             ("identities", counts.identities, attribution::identity::workload::MAX_SUBJECTS),
+            ("origins", counts.holders, attribution::credential::MAX_HOLDERS),
             ("probed_files", policy.files, sensor_common::tls::MAX_TARGETS as usize),
             ("probed_files_limited", policy.demoted, sensor_common::tls::MAX_TARGETS as usize),
         ];
@@ -82,6 +85,7 @@ impl Sensor {
             flows_plaintext: counts.flows_plaintext,
             skipped: skipped
                 .into_iter()
+                .chain(self.unread.all().map(|(cause, count)| ("credential", cause, count)))
                 .filter(|(.., count)| *count > 0)
                 .map(|(kind, cause, count)| Loss { kind: kind.into(), cause: cause.into(), count })
                 .chain(shortened)

@@ -227,3 +227,25 @@ fn a_clock_step_does_not_rename_a_process() {
     assert_eq!(table.started(key(10, 500)), 1500);
     assert_eq!(table.started(key(11, 500)), 5500);
 }
+
+#[test]
+fn who_acted_is_known_only_when_one_generation_of_the_pid_was_alive() {
+    let mut table = ProcessTable::default();
+    let (parent, tick) = (ProcessKey { pid: 1, start_ns: 1 }, 10);
+    let key = |start_ns| ProcessKey { pid: 7, start_ns };
+    table.fork(parent, key(100));
+    let opener = |table: &ProcessTable, after, before, started| {
+        table.opener(7, after, before, started).map(|process| process.key.start_ns)
+    };
+    assert_eq!(opener(&table, 150, 160, None), Some(100));
+    assert_eq!(opener(&table, 150, 160, Some((100, tick))), Some(100));
+    assert_eq!(opener(&table, 150, 160, Some((90, tick))), None, "another process has the pid");
+    assert_eq!(opener(&table, 50, 90, None), None, "before it began");
+    table.exit(key(100), 200);
+    assert_eq!(opener(&table, 190, 210, None), Some(100));
+    assert_eq!(opener(&table, 201, 210, None), None, "after it ended");
+    table.fork(parent, key(205));
+    assert_eq!(opener(&table, 190, 210, None), None, "either could be meant");
+    assert_eq!(opener(&table, 201, 210, None), Some(205));
+    assert_eq!(opener(&table, 150, 160, None), Some(100));
+}

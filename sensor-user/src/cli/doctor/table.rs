@@ -110,5 +110,6 @@ pub(super) fn point(point: Point) -> String {
         Point::Ingress => "cgroup_skb ingress".to_owned(),
         Point::Uprobe => "uprobe".to_owned(),
         Point::Uretprobe => "uretprobe".to_owned(),
+        Point::Fanotify => "fanotify".to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! Records for people: a line per model call, findings as blocks, the rest only when it matters.
 
+mod access;
 mod call;
 mod finding;
 mod flow;
@@ -73,7 +74,10 @@ impl<W: Write> Sink for Compact<W> {
             Some(Body::Session(session)) => {
                 self.print(session::line(record.time, session, &columns, &self.zone))
             }
-            Some(Body::CredentialAccess(_)) | None => Ok(()),
+            Some(Body::CredentialAccess(access)) => {
+                self.print(access::line(record.time, access, &columns, &self.zone))
+            }
+            None => Ok(()),
         }
     }
 

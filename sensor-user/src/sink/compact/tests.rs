@@ -345,3 +345,26 @@ fn the_sensor_speaks_of_itself_only_when_something_is_wrong_or_it_ends() {
     let text = shown(Term::PLAIN, [degraded.clone(), degraded].map(Body::Status));
     assert_eq!(text, "22:13:20.123 kw_ingress is missing (old kernel): not seen are DNS names\n");
 }
+
+#[test]
+fn only_an_unexpected_open_of_a_credential_file_is_shown() {
+    let access = |expectation: &str, count| {
+        Body::CredentialAccess(Box::new(CredentialAccess {
+            process: Some(process()),
+            file: Some(CredentialFile {
+                path: "/root/.codex/auth.json".into(),
+                client: "codex".into(),
+                ..Default::default()
+            }),
+            expectation: expectation.into(),
+            count,
+            ..Default::default()
+        }))
+    };
+    assert_eq!(plain(access("expected", 1)) + &plain(access("unknown", 1)), "");
+    let shown = plain(access("unexpected", 3));
+    assert!(
+        shown.contains("4242") && shown.contains("file of codex, 3 times: /root/.codex/auth.json"),
+        "{shown}"
+    );
+}
