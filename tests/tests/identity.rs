@@ -58,6 +58,17 @@ fn wait_for_source(sensor: &mut Sensor, name: &str, state: &str) -> Result<()> {
     sensor.wait_for(&format!("{name} {state}"), LIMIT, is)
 }
 
+/// Waits until sources have told of `count` containers and pods in all.
+fn wait_for_identities(sensor: &mut Sensor, count: u64) -> Result<()> {
+    let told = |status: &proto::v1::Status| {
+        status.tables.iter().any(|table| table.name == "identities" && table.value >= count)
+    };
+    let any = |records: &[Record]| {
+        records.iter().any(|record| matches!(&record.body, Some(Body::Status(status)) if told(status)))
+    };
+    sensor.wait_for(&format!("{count} answers"), LIMIT, any)
+}
+
 #[test]
 fn pods_of_containerd_are_known_and_a_pod_of_the_same_name_is_another() -> Result<()> {
     let sandbox = Sandbox::new(Network::Shared)?;
@@ -69,7 +80,7 @@ fn pods_of_containerd_are_known_and_a_pod_of_the_same_name_is_another() -> Resul
     let labels = [("app", "web"), ("pod-template-hash", "5d4f8c7b9")];
     let name = "web-5d4f8c7b9-x2x4z";
     let mut last = None;
-    for (uid, model) in UIDS.iter().zip(["pod-1", "pod-2", "pod-3"]) {
+    for ((uid, model), told) in UIDS.iter().zip(["pod-1", "pod-2", "pod-3"]).zip([2, 4, 6]) {
         if model == "pod-3" {
             // The runtime goes and comes again.
             containerd.pause();
@@ -79,7 +90,11 @@ fn pods_of_containerd_are_known_and_a_pod_of_the_same_name_is_another() -> Resul
             wait_for_source(&mut sensor, "cri", "connected")?;
         }
         let spec = PodSpec { name, uid, labels: &labels };
-        let pod = containerd.pod(spec, &sandbox, container::call(&key, model, AUTHORITY))?;
+        let command = container::when_allowed(model, container::call(&key, model, AUTHORITY));
+        let pod = containerd.pod(spec, &sandbox, command)?;
+        // Of its sandbox and of its container.
+        wait_for_identities(&mut sensor, told)?;
+        container::allow(model, &sandbox)?;
         let found = workload(&mut sensor, model)?;
         containerd.remove(&pod)?;
         ensure!(found.id == "k8s://kw/ai/deployment/web" && found.evidence == "cri_labels", "{found:?}");
@@ -102,8 +117,11 @@ fn containers_of_docker_are_known_and_a_name_that_comes_again_is_another() -> Re
     let (mut sensor, _config) = sensor(&[], &[&docker.socket()], &[])?;
     wait_for_source(&mut sensor, "docker", "connected")?;
     let key = keys::openai("docker");
-    for model in ["docker-1", "docker-2"] {
-        let id = docker.run("agent", &sandbox, &container::call(&key, model, AUTHORITY))?;
+    for (model, told) in [("docker-1", 1), ("docker-2", 2)] {
+        let command = container::when_allowed(model, container::call(&key, model, AUTHORITY));
+        let id = docker.run("agent", &sandbox, &command)?;
+        wait_for_identities(&mut sensor, told)?;
+        container::allow(model, &sandbox)?;
         let found = workload(&mut sensor, model)?;
         docker.remove("agent")?;
         ensure!(found.id == "docker://h/agent" && found.evidence == "docker", "{found:?}");
@@ -147,13 +165,22 @@ fn systemd_says_which_invocation_of_a_unit_it_is() -> Result<()> {
     let sandbox = Sandbox::new(Network::Shared)?;
     let _server = Server::start(&sandbox)?;
     let authority = sandbox.dir().join(CA_FILE).display().to_string();
+    // A service that is up for a while before it calls.
     let call = container::call(&keys::openai("systemd"), "systemd-1", &authority);
+    let wait = format!(
+        r#"until [ -e {0}/go ]; do sleep 0.02; done; rm {0}/go; exec "$0" "$@""#,
+        sandbox.dir().display()
+    );
+    let call: Vec<String> =
+        ["/bin/sh".to_owned(), "-c".into(), wait.replace('$', "$$")].into_iter().chain(call).collect();
     let systemd = Systemd::start(&sandbox, "agent.service", &call)?;
     let (mut sensor, _config) = sensor(&[], &[], &[&systemd.socket()])?;
     wait_for_source(&mut sensor, "systemd", "connected")?;
     let mut instances = Vec::new();
     for count in [1, 2] {
         systemd.control(&["restart", "agent.service"])?;
+        wait_for_identities(&mut sensor, count as u64)?;
+        container::allow("go", &sandbox)?;
         let seen = |records: &[Record]| {
             calls(records).filter(|call| call.model_requested == "systemd-1").count() == count
         };

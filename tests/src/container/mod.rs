@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::{paths, sandbox::Sandbox, server::CA_FILE};
+use crate::{paths, sandbox::Sandbox};
 
 mod containerd;
 mod daemon;
@@ -32,7 +32,7 @@ const START: Duration = Duration::from_secs(30);
 fn image(folder: &Path) -> Result<PathBuf> {
     let root = folder.join("root");
     std::fs::create_dir_all(root.join("kw"))?;
-    std::fs::copy(paths::on_path("busybox")?, root.join("kw/busybox"))?;
+    std::fs::copy(paths::on_path("busybox")?, root.join("busybox"))?;
     for shared in SHARED {
         std::fs::create_dir_all(root.join(shared.trim_start_matches('/')))?;
     }
@@ -42,7 +42,7 @@ fn image(folder: &Path) -> Result<PathBuf> {
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux",
-        "config": {"Entrypoint": ["/kw/busybox", "sleep", "1000000"], "Env": ["PATH=/usr/bin:/bin"]},
+        "config": {"Entrypoint": ["/busybox", "sleep", "1000000"], "Env": ["PATH=/usr/bin:/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
     });
     std::fs::write(folder.join("config.json"), config.to_string())?;
@@ -78,11 +78,23 @@ pub fn call(key: &str, model: &str, authority: &str) -> Vec<String> {
         .collect()
 }
 
+/// `command`, once [`allow`] says so: records say what is known when they are made.
+pub fn when_allowed(name: &str, command: Vec<String>) -> Vec<String> {
+    let script = format!(r#"until [ -e /kw/{name} ]; do /busybox usleep 20000; done; exec "$0" "$@""#);
+    ["/busybox", "sh", "-c", &script].into_iter().map(str::to_owned).chain(command).collect()
+}
+
+/// Lets the containers of [`when_allowed`] go on.
+pub fn allow(name: &str, sandbox: &Sandbox) -> Result<()> {
+    std::fs::write(sandbox.dir().join(name), "").context("cannot let a container go on")
+}
+
 /// Folders and files that a container needs for [`call`]: host path and path inside.
 fn mounts(sandbox: &Sandbox) -> Vec<(String, String)> {
     let shared = SHARED.iter().map(|path| ((*path).to_owned(), (*path).to_owned()));
-    let file = |name: &str| sandbox.dir().join(name).display().to_string();
-    shared.chain([(file(CA_FILE), AUTHORITY.into()), (file("hosts"), "/etc/hosts".into())]).collect()
+    let folder = sandbox.dir().display().to_string();
+    let hosts = format!("{folder}/hosts");
+    shared.chain([(folder, "/kw".into()), (hosts, "/etc/hosts".into())]).collect()
 }
 
 fn run(command: &mut Command) -> Result<String> {

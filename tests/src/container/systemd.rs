@@ -30,8 +30,10 @@ exec unshare --cgroup --mount --pid --fork --kill-child --uts --ipc --propagatio
   exec /lib/systemd/systemd --system --log-target=null --show-status=0' "$1"
 "#;
 
-const TARGET: &str = "[Unit]\nDefaultDependencies=no\nWants=dbus.service\n";
-const DBUS: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/usr/bin/dbus-daemon --system --nofork --nopidfile --address=unix:path=/run/dbus/system_bus_socket\n";
+const TARGET: &str = "[Unit]\nDefaultDependencies=no\nWants=dbus.socket dbus.service\n";
+/// systemd connects to its bus only when it runs both units.
+const SOCKET: &str = "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n";
+const DBUS: &str = "[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\nExecStart=/usr/bin/dbus-daemon --system --nofork --nopidfile --systemd-activation --address=systemd:\n";
 
 /// A running systemd; ended on drop.
 #[derive(Debug)]
@@ -56,7 +58,9 @@ impl Systemd {
             "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart={}\nRemainAfterExit=yes\n",
             quoted.join(" ")
         );
-        for (file, text) in [("basic.target", TARGET), ("dbus.service", DBUS), (name, &service)] {
+        for (file, text) in
+            [("basic.target", TARGET), ("dbus.socket", SOCKET), ("dbus.service", DBUS), (name, &service)]
+        {
             std::fs::write(units.join(file), text)?;
         }
         std::os::unix::fs::symlink("basic.target", units.join("default.target"))?;
