@@ -110,7 +110,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let sensor = Variant { name: "keywitness".into(), command: Some(command) };
     let bench = Bench { args, sensor, interrupt: Interrupt::new()? };
     type Measurement = fn(&Bench<'_>, &mut Rows) -> Result<()>;
-    let all: [(What, &str, Measurement); 4] = [
+    let all: [(What, &str, Measurement); 6] = [
         (What::Tls, "tls", tls::measure),
         (What::Connect, "connect", connect::measure),
         (What::Opens, "opens", opens::measure),
