@@ -177,9 +177,12 @@ fn systemd_says_which_invocation_of_a_unit_it_is() -> Result<()> {
     let (mut sensor, _config) = sensor(&[], &[], &[&systemd.socket()])?;
     wait_for_source(&mut sensor, "systemd", "connected")?;
     let mut instances = Vec::new();
+    // With cgroup v1 a unit is in two hierarchies, and what runs already is asked about at once: its D-Bus.
+    let (first, each) = if Path::new("/sys/fs/cgroup/systemd").is_dir() { (1, 2) } else { (0, 1) };
+    wait_for_identities(&mut sensor, first)?;
     for count in [1, 2] {
         systemd.control(&["restart", "agent.service"])?;
-        wait_for_identities(&mut sensor, count as u64)?;
+        wait_for_identities(&mut sensor, first + each * count as u64)?;
         container::allow("go", &sandbox)?;
         let seen = |records: &[Record]| {
             calls(records).filter(|call| call.model_requested == "systemd-1").count() == count

@@ -233,7 +233,10 @@ mod tests {
 
     #[test]
     fn owners_follow_from_labels_and_names_together() {
-        let cases: [(&str, &[(&str, &str)], Option<(&str, &str)>); 10] = [
+        /// Pod, labels, owner.
+        type Case =
+            (&'static str, &'static [(&'static str, &'static str)], Option<(&'static str, &'static str)>);
+        let cases: [Case; 10] = [
             ("web-5d4f8c7b9-x2x4z", &[("pod-template-hash", "5d4f8c7b9")], Some(("Deployment", "web"))),
             ("a-b-5d4f8c7b9-x2x4z", &[("pod-template-hash", "5d4f8c7b9")], Some(("Deployment", "a-b"))),
             ("web-other-x2x4z", &[("pod-template-hash", "5d4f8c7b9")], None),

@@ -10,8 +10,7 @@ use crate::{paths::Scratch, sandbox::Sandbox};
 /// A Docker engine of the test's own.
 #[derive(Debug)]
 pub struct Docker {
-    // Ended before its folders go.
-    _daemon: Daemon,
+    daemon: Option<Daemon>,
     scratch: Scratch,
 }
 
@@ -29,7 +28,7 @@ impl Docker {
         let daemon = Daemon::start(command, &at("dockerd.log"), ready)?;
         let archive = image(scratch.path())?;
         run(client(&socket).args(["load", "--input"]).arg(archive))?;
-        Ok(Self { _daemon: daemon, scratch })
+        Ok(Self { daemon: Some(daemon), scratch })
     }
 
     /// Its socket.
@@ -52,6 +51,19 @@ impl Docker {
     /// Stops and forgets a container.
     pub fn remove(&self, name: &str) -> Result<()> {
         run(client(&self.socket()).args(["rm", "--force", name])).map(drop)
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        // Ended before its folders go. It leaves the network namespace of the host mounted.
+        self.daemon = None;
+        let namespace = self.scratch.path().join("exec/netns/default");
+        if namespace.exists()
+            && let Err(error) = run(Command::new("umount").arg(&namespace))
+        {
+            eprintln!("{error:#}");
+        }
     }
 }
 

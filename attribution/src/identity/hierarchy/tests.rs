@@ -1,8 +1,12 @@
 use super::*;
 
-/// Mount tables of real hosts and containers: what it is, the lines, mode, v2 mount (root and point), a v1
-/// controller, and its mount.
-const TABLES: [(&str, &str, Mode, Option<(&str, &str)>, Option<(&str, &str, &str)>); 12] = [
+/// Root and point of the v2 mount.
+type V2 = Option<(&'static str, &'static str)>;
+/// A controller, and root and point of its v1 mount.
+type V1 = Option<(&'static str, &'static str, &'static str)>;
+
+/// Mount tables of real hosts and containers: what it is, the lines, and what they say.
+const TABLES: [(&str, &str, Mode, V2, V1); 12] = [
     (
         "systemd, v2 only (Debian 12, Ubuntu 22.04, RHEL 9)",
         "34 25 0:30 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n",
