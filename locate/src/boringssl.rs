@@ -196,5 +196,5 @@ fn callers(elf: &Elf<'_>, peeks: &[&Sites]) -> Vec<u64> {
 }
 
 fn is_called(elf: &Elf<'_>, start: u64) -> bool {
-    !scan::calls_into(elf, &[start..start + 1]).is_empty()
+    !scan::calls_into(elf, std::slice::from_ref(&(start..start + 1))).is_empty()
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::paths;
 
 /// Debian packages the end-to-end tests and benchmarks need.
-pub const PACKAGES: [&str; 16] = [
+pub const PACKAGES: [&str; 18] = [
     "bpftool",
     "busybox-static",
     "containerd",
@@ -101,7 +101,7 @@ pub fn stacks() -> Result<()> {
         let mut npm = Command::new("npm");
         run(npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", BUN]).current_dir(&to))
     })?;
-    step(&to.join("go.stamp"), &[source.clone()], "the Go client", || {
+    step(&to.join("go.stamp"), std::slice::from_ref(&source), "the Go client", || {
         let mut go = Command::new("go");
         // Without symbols, as released programs are.
         go.args(["build", "-ldflags", "-s -w", "-o"]).arg(go_call()).arg(&source);

@@ -46,7 +46,7 @@ pub struct Target(Kind);
 enum Kind {
     Otlp(Box<Otlp>),
     Syslog(Syslog),
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
 }
 
 /// What became of a batch that was taken.
@@ -85,7 +85,7 @@ impl Target {
             Form::OtlpGrpc => Kind::Otlp(Box::new(Otlp::grpc(url, headers, *semconv)?)),
             Form::OtlpHttp => Kind::Otlp(Box::new(Otlp::http(url, headers, *semconv)?)),
             Form::Syslog => Kind::Syslog(Syslog::new(url)?),
-            Form::Webhook => Kind::Webhook(Webhook::new(url, headers)?),
+            Form::Webhook => Kind::Webhook(Box::new(Webhook::new(url, headers)?)),
         }))
     }
 
