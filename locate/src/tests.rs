@@ -97,7 +97,7 @@ impl Code {
 
     fn fill(&mut self) -> u64 {
         self.put(&[0xcc]);
-        while self.0.len() % 16 != 0 {
+        while !self.0.len().is_multiple_of(16) {
             self.put(&[0xcc]);
         }
         self.here()
