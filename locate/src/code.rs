@@ -203,7 +203,8 @@ pub(crate) fn compared_length(elf: &Elf<'_>, start: u64, steps: usize) -> Option
 /// The return instructions that are reached behind the call at `call`, by following every jump; `None` when
 /// there is none nearby, or too many ways.
 pub(crate) fn returns_after(elf: &Elf<'_>, call: u64) -> Option<Vec<u64>> {
-    let from = call.saturating_sub(MAX_FUNCTION / 2);
+    let (segment, _) = elf.find(call)?;
+    let from = call.saturating_sub(MAX_FUNCTION / 2).max(segment.address);
     let bytes = elf.at_address(from, MAX_FUNCTION)?;
     let mut decoder = Decoder::with_ip(64, &bytes, from, DecoderOptions::NONE);
     let mut at = |address: u64| {

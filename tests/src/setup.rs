@@ -94,7 +94,7 @@ pub fn stacks() -> Result<()> {
             .args(RUNTIMES)
             .current_dir(&to))
     })?;
-    step(&to.join("go.stamp"), &[source.clone()], "the Go client", || {
+    step(&to.join("go.stamp"), std::slice::from_ref(&source), "the Go client", || {
         let mut go = Command::new("go");
         // Without symbols, as released programs are.
         go.args(["build", "-ldflags", "-s -w", "-o"]).arg(go_call()).arg(&source);
