@@ -72,7 +72,7 @@ pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
         if reads.is_empty() {
             reads = callers(elf, &peeks);
         }
-        let (true, [read]) = (is_called(elf, write.range.start), reads.as_slice()) else { continue };
+        let (true, [read]) = (scan::is_called(elf, write.range.start), reads.as_slice()) else { continue };
         found.extend([(Role::Write, write.range.start), (Role::Read, *read)].into_iter().filter_map(
             |(role, start)| {
                 Some(Function {
@@ -193,8 +193,4 @@ fn callers(elf: &Elf<'_>, peeks: &[&Sites]) -> Vec<u64> {
         }
     }
     found
-}
-
-fn is_called(elf: &Elf<'_>, start: u64) -> bool {
-    !scan::calls_into(elf, std::slice::from_ref(&(start..start + 1))).is_empty()
 }

@@ -1,6 +1,6 @@
 //! Reading x86-64 code with a real disassembler.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
@@ -15,6 +15,10 @@ pub(crate) const MAX_FUNCTION: u64 = 64 << 10;
 const SITE_STEPS: usize = 8;
 /// Bytes read for the same.
 const SITE_BYTES: u64 = 128;
+/// Instructions followed from a call to the returns behind it.
+const MAX_WAY: usize = 4096;
+/// Returns behind one call.
+const MAX_RETURNS: usize = 16;
 /// Registers that hold the arguments and the stack pointer.
 const ENTRY_STATE: [Register; 7] =
     [Register::RSP, Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
@@ -182,4 +186,55 @@ pub(crate) fn returns(code: &[Instruction], range: &Range<u64>) -> Option<Vec<u6
         }
     }
     (!found.is_empty()).then_some(found)
+}
+
+/// What the third argument is compared with among the first `steps` instructions at `start`.
+pub(crate) fn compared_length(elf: &Elf<'_>, start: u64, steps: usize) -> Option<u64> {
+    let bytes = elf.at_address(start, SITE_BYTES)?;
+    let mut first = Decoder::with_ip(64, &bytes, start, DecoderOptions::NONE).into_iter().take(steps);
+    let compare = first.find(|one| {
+        one.mnemonic() == Mnemonic::Cmp
+            && one.op0_register() == Register::RDX
+            && one.op1_kind() != OpKind::Register
+    })?;
+    Some(compare.immediate(1))
+}
+
+/// The return instructions that are reached behind the call at `call`, by following every jump; `None` when
+/// there is none nearby, or too many ways.
+pub(crate) fn returns_after(elf: &Elf<'_>, call: u64) -> Option<Vec<u64>> {
+    let (segment, _) = elf.find(call)?;
+    let from = call.saturating_sub(MAX_FUNCTION / 2).max(segment.address);
+    let bytes = elf.at_address(from, MAX_FUNCTION)?;
+    let mut decoder = Decoder::with_ip(64, &bytes, from, DecoderOptions::NONE);
+    let mut at = |address: u64| {
+        decoder.set_position(usize::try_from(address.checked_sub(from)?).ok()?).ok()?;
+        decoder.set_ip(address);
+        Some(decoder.decode())
+    };
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut ways = vec![at(call).filter(Instruction::is_call_near)?.next_ip()];
+    while let Some(address) = ways.pop() {
+        if !seen.insert(address) {
+            continue;
+        }
+        let one = at(address).filter(|one| !one.is_invalid() && seen.len() <= MAX_WAY)?;
+        match one.flow_control() {
+            FlowControl::Return => found.push(address),
+            FlowControl::UnconditionalBranch => ways.push(one.near_branch_target()),
+            FlowControl::ConditionalBranch => ways.extend([one.near_branch_target(), one.next_ip()]),
+            FlowControl::Next => ways.push(one.next_ip()),
+            // What does not come back is followed by the start of another function.
+            FlowControl::Call | FlowControl::IndirectCall => {
+                let next = at(one.next_ip())?;
+                if next.code() != Code::Push_r64 || next.op0_register() != Register::RBP {
+                    ways.push(next.ip());
+                }
+            }
+            FlowControl::Interrupt | FlowControl::Exception => {}
+            _ => return None,
+        }
+    }
+    (!found.is_empty() && found.len() <= MAX_RETURNS).then_some(found)
 }

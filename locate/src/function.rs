@@ -23,6 +23,8 @@ pub enum Count {
 pub enum Abi {
     /// The platform's: TLS object, buffer, length in the first three arguments.
     C,
+    /// The platform's, for an AEAD: input, output, length and key schedule in the first four arguments.
+    Aead,
     /// Go's, by registers (1.17 and later): connection, buffer, length; the goroutine in its own register.
     Go,
 }
@@ -40,6 +42,8 @@ pub enum Library {
     MbedTls,
     /// Go's crypto/tls.
     Go,
+    /// AES-GCM below whatever TLS library.
+    AesGcm,
 }
 
 /// How a function was found.
@@ -57,6 +61,8 @@ pub enum Method {
     ErrorSites,
     /// In Go's function table.
     GoTable,
+    /// By the constants of an AEAD module.
+    AeadConstants,
 }
 
 /// A function that carries plaintext.
@@ -88,6 +94,7 @@ impl Library {
             Self::GnuTls => "gnutls",
             Self::MbedTls => "mbedtls",
             Self::Go => "go",
+            Self::AesGcm => "aes_gcm",
         }
     }
 }
@@ -102,6 +109,7 @@ impl Method {
             Self::NameAnchor => "name_anchor",
             Self::ErrorSites => "error_sites",
             Self::GoTable => "go_table",
+            Self::AeadConstants => "aead_constants",
         }
     }
 }

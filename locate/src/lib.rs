@@ -2,7 +2,7 @@
 //!
 //! Bytes of a file in, probe sites out; no I/O of its own, no clock. The tiers, best first: exported and
 //! local symbols, function names that OpenSSL 3 keeps for its error messages, error sites of BoringSSL,
-//! and Go's table of functions. Each answer says by which method it was found. Every site is an
+//! Go's table of functions, and the constants of AES-GCM below libraries that keep none of these. Each answer says by which method it was found. Every site is an
 //! instruction boundary: an entry by the linker's word, or proven by disassembly from the start of its
 //! function. What is not recognised is not guessed.
 //!
@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aead;
 mod boringssl;
 mod code;
 mod elf;
@@ -66,7 +67,7 @@ pub fn locate(elf: &Elf<'_>) -> Result<Located, Unreadable> {
     if !named.functions.is_empty() {
         return Ok(named);
     }
-    for tier in [golang::functions, boringssl::functions] {
+    for tier in [golang::functions, boringssl::functions, aead::functions] {
         let found = complete(tier(elf)?)?;
         if !found.functions.is_empty() {
             return Ok(found);

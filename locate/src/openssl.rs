@@ -95,7 +95,7 @@ fn pick(elf: &Elf<'_>, named: &[Vec<Named>], wanted: [usize; 2]) -> Vec<Function
             other.code.iter().any(|call| call.is_call_near() && call.near_branch_target() == one.range.start)
         });
         let start = one.range.start;
-        if !called && scan::calls_into(elf, std::slice::from_ref(&(start..start + 1))).is_empty() {
+        if !called && !scan::is_called(elf, start) {
             return Vec::new();
         }
         let count = match count {

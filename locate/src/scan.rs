@@ -98,6 +98,12 @@ pub(crate) fn references(elf: &Elf<'_>, targets: &[u64]) -> Vec<u64> {
     found
 }
 
+/// Whether a near call leads to `start`.
+pub(crate) fn is_called(elf: &Elf<'_>, start: u64) -> bool {
+    let range = start..start.saturating_add(1);
+    !calls_into(elf, std::slice::from_ref(&range)).is_empty()
+}
+
 /// Where near calls (x86-64 `call rel32`) lead that lead into one of `ranges`: (call, target), by target.
 pub(crate) fn calls_into(elf: &Elf<'_>, ranges: &[std::ops::Range<u64>]) -> Vec<(u64, u64)> {
     let mut found = Vec::new();

@@ -245,6 +245,26 @@ fn go(magic: u32, prologue: &[u8]) -> (Vec<u8>, [u64; 2]) {
     (image(&[(".text", TEXT, code.0), (".gopclntab", OTHER, table)]), [starts[0], starts[1]])
 }
 
+/// A program whose only known part is AES-GCM; `label` makes it one that implements TLS.
+fn sealing(label: &[u8]) -> (Vec<u8>, [u64; 2], u64) {
+    let mut rodata = vec![0; 0x80];
+    rodata.extend(b"AES-NI GCM module for x86_64, CRYPTOGAMS by <appro@openssl.org>\0");
+    rodata.extend(label);
+    let mut code = Code::default();
+    let mut starts = Vec::new();
+    for limit in [0x120u32, 0x60] {
+        starts.push(code.fill());
+        code.put(&[0x48, 0x31, 0xc0, 0x48, 0x81, 0xfa]).put(&limit.to_le_bytes()); // xor rax, rax; cmp rdx, limit
+        code.put(&[0x72, 0x07]).lea(0x1d, RODATA + 0x40).put(&[0xc3]); // jb over the address
+    }
+    let caller = code.fill();
+    code.call(starts[0]).put(&[0x74, 0x01, 0xc3, 0x90, 0xc3]); // two ways to return
+    code.fill();
+    code.call(starts[1]).put(&[0xc3]);
+    code.fill();
+    (image(&[(".rodata", RODATA, rodata), (".text", TEXT, code.0)]), [starts[0], starts[1]], caller)
+}
+
 const REGISTERS: &[u8] = &[0x49, 0x3b, 0x66, 0x10]; // cmp rsp, [r14+0x10]
 
 fn symbols(section: [&'static str; 2], names: &[(&str, u64)]) -> Vec<Part> {
@@ -319,6 +339,17 @@ fn go_is_read_by_its_function_table_and_only_with_arguments_in_registers() {
     }
     assert_eq!(found(&go(0xffff_fff1, &[0x48, 0x3b, 0x61, 0x10]).0), []); // cmp rsp, [rcx+0x10]
     assert_eq!(found(&go(0xffff_fffb, REGISTERS).0), []);
+}
+
+#[test]
+fn aes_gcm_is_read_at_the_returns_of_its_callers_and_only_below_tls() {
+    let (file, [seal, open], caller) = sealing(b"tls13 c ap traffic");
+    // The comparison leaves the arguments alone: the jump behind it is the cheaper site.
+    assert_eq!(entries(&file), [(Role::Write, seal + 10), (Role::Read, open + 10)]);
+    let one = &found(&file)[0];
+    assert_eq!((one.abi, one.library), (Abi::Aead, Library::AesGcm));
+    assert_eq!(one.returns, [caller + 7 - BASE, caller + 9 - BASE]);
+    assert_eq!(found(&sealing(b"disk encryption").0), []);
 }
 
 #[test]

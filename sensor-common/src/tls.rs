@@ -137,6 +137,63 @@ layout! {
     }
 }
 
+/// Largest TLS record as an AEAD sees it: plaintext and, in TLS 1.3, its inner type (RFC 8446 5.2), bytes.
+pub const MAX_SEALED: usize = 16384 + 1;
+
+layout! {
+    /// A record that was encrypted and not yet seen on the wire.
+    pub struct Sealed {
+        /// Who encrypted it.
+        pub task: Task,
+        /// Which key did.
+        pub key: AeadKey,
+        /// Where the ciphertext is put.
+        pub output: u64,
+        /// Stack pointer at the encrypting function.
+        pub stack: u64,
+        /// Index of the probed file.
+        pub target: u32,
+        /// Plaintext bytes.
+        pub len: u32,
+        /// Plaintext.
+        pub data: [u8; MAX_CHUNK],
+    }
+
+    /// A record that is being decrypted.
+    pub struct Opening {
+        /// The connection.
+        pub bound: AeadBound,
+        /// Where the plaintext is put.
+        pub output: u64,
+        /// Stack pointer at the decrypting function.
+        pub stack: u64,
+        /// Index of the probed file.
+        pub target: u32,
+        /// Plaintext bytes with the inner type.
+        pub len: u32,
+    }
+
+    /// Key of one direction of a TLS connection in one process. The address alone may be used again.
+    pub struct AeadKey {
+        /// Address of the key schedule.
+        pub address: u64,
+        /// Its beginning and the process, mixed to 64 bits.
+        pub mark: u64,
+    }
+
+    /// Connection of an [`AeadKey`].
+    pub struct AeadBound {
+        /// Its client random.
+        pub random: Handle,
+        /// Address of the client's sending key schedule, which stands for the TLS object.
+        pub object: u64,
+        /// Process.
+        pub tgid: u32,
+        /// Padding.
+        pub pad: u32,
+    }
+}
+
 /// [`Layout::pointer`] when the random lies in the object itself.
 pub const NO_POINTER: u32 = u32::MAX;
 /// Bytes of a [`Data`] event before its plaintext.

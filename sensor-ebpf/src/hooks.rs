@@ -1,5 +1,6 @@
 //! The programs, one file per hook family.
 
+mod aead;
 mod connect;
 mod dns;
 mod flow;

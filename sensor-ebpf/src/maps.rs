@@ -8,7 +8,7 @@ use sensor_common::{
     Counters,
     connect::{FLOW_SLOTS, Flow},
     kind,
-    tls::{Call, Connection, Handle, Hits, Layout, MAX_TARGETS},
+    tls::{AeadBound, AeadKey, Call, Connection, Handle, Hits, Layout, MAX_TARGETS, Opening, Sealed},
 };
 
 /// All events, in one order for all CPUs: a process event precedes what the process does next.
@@ -49,6 +49,38 @@ pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(32768, 0)
 /// Calls of Go's TLS functions under way, by goroutine, place on its stack, and process.
 #[map]
 pub static GO_CALLS: LruHashMap<[u64; 2], Call> = LruHashMap::with_max_entries(32768, 0);
+
+/// Connections of AEAD keys, as the wire proved them.
+#[map]
+pub static AEAD_BOUND: LruHashMap<AeadKey, AeadBound> = LruHashMap::with_max_entries(8192, 0);
+
+/// Records being encrypted by a thread whose key is not bound yet.
+#[map]
+pub static AEAD_SEALING: LruHashMap<u64, Sealed> = LruHashMap::with_max_entries(128, 0);
+
+/// Records of such keys by the beginning of their ciphertext, until it is seen on the wire.
+#[map]
+pub static AEAD_SEALED: LruHashMap<[u8; 16], Sealed> = LruHashMap::with_max_entries(256, 0);
+
+/// Records being decrypted by a thread.
+#[map]
+pub static AEAD_OPENING: LruHashMap<u64, Opening> = LruHashMap::with_max_entries(4096, 0);
+
+/// Connections bound by what they sent, by socket cookie: their answers are expected.
+#[map]
+pub static AEAD_FLOWS: LruHashMap<u64, AeadBound> = LruHashMap::with_max_entries(8192, 0);
+
+/// Records of answers by the beginning of their ciphertext, until they are decrypted.
+#[map]
+pub static AEAD_ARRIVED: LruHashMap<[u8; 16], AeadBound> = LruHashMap::with_max_entries(8192, 0);
+
+/// Room to put a [`Sealed`] together.
+#[map]
+pub static AEAD_ROOM: PerCpuArray<Sealed> = PerCpuArray::with_max_entries(1, 0);
+
+/// 1 once an AEAD probe was hit: only then packets after the handshake are looked at.
+#[map]
+pub static AEAD_ACTIVE: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Where each probed library keeps the client random. Learned here, read by user space.
 #[map]

@@ -31,8 +31,8 @@ pub const PACKAGES: [&str; 18] = [
     "wrk",
     "zstd",
 ];
-/// Version of Bun whose BoringSSL is read.
-const BUN: &str = "@oven/bun-linux-x64-baseline@1.4.5";
+/// Runtimes with a TLS library of their own: BoringSSL, rustls.
+const RUNTIMES: [&str; 2] = ["@oven/bun-linux-x64-baseline@1.4.5", "@deno/linux-x64-glibc@2.9.6"];
 
 /// Where Python and Node clients are installed.
 pub fn folder() -> PathBuf {
@@ -85,6 +85,11 @@ pub fn bun() -> PathBuf {
     folder().join("stacks/node_modules/@oven/bun-linux-x64-baseline/bin/bun")
 }
 
+/// Deno's executable.
+pub fn deno() -> PathBuf {
+    folder().join("stacks/node_modules/@deno/linux-x64-glibc/deno")
+}
+
 /// The compiled Go client.
 pub fn go_call() -> PathBuf {
     folder().join("stacks/go_call")
@@ -96,10 +101,13 @@ pub fn stacks() -> Result<()> {
     let _lock = lock(&to)?;
     let source = paths::repository().join("tests/clients/go_call.go");
     let this = paths::repository().join("tests/src/setup.rs");
-    step(&to.join("bun.stamp"), &[this], "Bun", || {
+    step(&to.join("runtimes.stamp"), &[this], "Bun and Deno", || {
         std::fs::write(to.join("package.json"), "{ \"private\": true }\n")?;
         let mut npm = Command::new("npm");
-        run(npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", BUN]).current_dir(&to))
+        run(npm
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--no-save"])
+            .args(RUNTIMES)
+            .current_dir(&to))
     })?;
     step(&to.join("go.stamp"), std::slice::from_ref(&source), "the Go client", || {
         let mut go = Command::new("go");

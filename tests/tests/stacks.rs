@@ -22,9 +22,11 @@ const fn client(runtime: Runtime, script: &'static str, mode: &'static str) -> C
 }
 
 /// Each client, and how its TLS functions are found.
-const CLIENTS: [(Client, &str); 5] = [
+const CLIENTS: [(Client, &str); 7] = [
     (client(Runtime::Bun, "fetch_call.mjs", "plain"), "boringssl.error_sites"),
     (client(Runtime::Bun, "fetch_call.mjs", "stream"), "boringssl.error_sites"),
+    (client(Runtime::Deno, "fetch_call.mjs", "plain"), "aes_gcm.aead_constants"),
+    (client(Runtime::Deno, "fetch_call.mjs", "stream"), "aes_gcm.aead_constants"),
     (client(Runtime::Go, "go_call", "plain"), "go.go_table"),
     (client(Runtime::Go, "go_call", "stream"), "go.go_table"),
     (client(Runtime::Wget, "wget_call.sh", "plain"), "gnutls.exported_symbol"),
@@ -39,7 +41,7 @@ fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> R
     let cgroup = Cgroup::new("stacks")?;
     // A large executable is read when it is first seen, which may take longer than its first call.
     for (one, method) in CLIENTS {
-        if matches!(one.runtime, Runtime::Bun | Runtime::Go) {
+        if matches!(one.runtime, Runtime::Bun | Runtime::Deno | Runtime::Go) {
             let _ = std::process::Command::new(one.runtime.program()?).arg("--version").output()?;
             let log = sensor.dir().join("stderr.log");
             let exe = one.runtime.exe()?.display().to_string();

@@ -60,6 +60,13 @@ impl Replay {
         }
     }
 
+    /// After the last record: what only time or the end of a run decides.
+    pub fn end(&mut self) {
+        for finding in self.detector.settle() {
+            self.left_out += keep(&mut self.now, finding);
+        }
+    }
+
     /// Findings now.
     pub fn findings(&self) -> usize {
         self.now.len()

@@ -17,7 +17,10 @@ use sensor_common::{
     kind,
 };
 
-use super::packet::{self, UDP};
+use super::{
+    aead,
+    packet::{self, TCP, UDP},
+};
 use crate::{
     emit::{self, Urgency},
     flows,
@@ -43,6 +46,9 @@ fn kw_ingress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn look(ctx: &SkBuffContext) -> Option<()> {
     let transport = packet::transport(ctx)?;
+    if transport.protocol == TCP {
+        return aead::received(ctx, transport.offset);
+    }
     if transport.protocol != UDP {
         return None;
     }

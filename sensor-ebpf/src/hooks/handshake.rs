@@ -25,7 +25,7 @@ use sensor_common::{
 };
 
 use super::{
-    http,
+    aead, http,
     packet::{self, Payload, TCP, UDP},
 };
 use crate::{
@@ -63,6 +63,10 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
     let entry = flows::find(cookie)?;
     let flow = entry.flow();
+    if flow.state == state::DONE && flow.random != [0; 16] && transport.protocol == TCP {
+        aead::sent(ctx, cookie, Handle { bytes: flow.random }, payload.offset, payload.len);
+        return None;
+    }
     if flow.state == state::DONE || payload.len == 0 {
         return None;
     }

@@ -179,7 +179,7 @@ pub(super) fn deliver(call: &Call, total: u32, tgid: u32, connection: Handle, na
 /// Both ends of a loopback connection hold the same random. The client is the object that wrote a
 /// request; the object that reads requests or writes responses is a server and is left alone.
 #[inline(always)]
-fn client_side(
+pub(super) fn client_side(
     connection: &Handle,
     call: &Call,
     tgid: u32,

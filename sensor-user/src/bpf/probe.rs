@@ -69,6 +69,7 @@ fn programs(function: &Function) -> [(&'static str, &[u64]); 2] {
     let entry = std::slice::from_ref(&function.entry);
     match function.abi {
         Abi::C => [("kw_tls_return", entry), ("kw_tls_enter", entry)],
+        Abi::Aead => [("kw_aead_return", &function.returns), ("kw_aead_enter", entry)],
         Abi::Go => [("kw_go_return", &function.returns), ("kw_go_enter", entry)],
     }
 }

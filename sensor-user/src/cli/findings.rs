@@ -6,14 +6,14 @@ use attribution::detect::{RULES, Severity};
 use clap::{Args, ValueEnum};
 use proto::v1::{Finding, record::Body};
 
-use super::{StateArgs, columns, look_back, report::Refused};
+use super::{columns, look_back};
 use crate::{config::Config, records::RecordArgs, sink::falco, term::Term};
 
 /// Arguments of `findings`.
 #[derive(Debug, Args)]
 pub(super) struct FindingsArgs {
     #[command(flatten)]
-    records: Option<RecordArgs>,
+    records: RecordArgs,
     /// What to print
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
@@ -29,8 +29,6 @@ pub(super) struct FindingsArgs {
     /// Judge the records again by this policy, instead of printing the findings that were recorded
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    #[command(flatten)]
-    fleet: StateArgs,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -70,15 +68,10 @@ pub(super) fn run(args: &FindingsArgs, config: &Config, term: Term) -> anyhow::R
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let records = args.records.as_ref().ok_or_else(|| {
-        Refused::new(
-            "there are no records to look at",
-            "name them with --input-file, or - for standard input",
-        )
-    })?;
+    let records = &args.records;
     let all = match &args.policy {
         Some(path) => {
-            let source = look_back::source(Some(path), &args.fleet.state_dir, config);
+            let source = look_back::source(Some(path), records.state_dir(), config);
             look_back::detector(records, source.read().map_err(look_back::refused)?)?.findings()
         }
         None => recorded(records)?,

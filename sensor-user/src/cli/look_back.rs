@@ -6,7 +6,7 @@ use attribution::{detect::Detector, policy::Policy};
 use clap::Args;
 use proto::v1::Record;
 
-use super::{StateArgs, report::Refused};
+use super::report::Refused;
 use crate::{
     config::Config,
     policy::{DEFAULT_PATH, PolicyFileError, Source},
@@ -19,14 +19,12 @@ pub(super) struct PolicyArgs {
     /// Policy file [default: /etc/keywitness/policy.toml, which may be absent]
     #[arg(long, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) state: StateArgs,
 }
 
 impl PolicyArgs {
-    /// The policy.
-    pub(super) fn read(&self, config: &Config) -> anyhow::Result<Policy> {
-        source(self.policy.as_deref(), &self.state.state_dir, config).read().map_err(refused)
+    /// The policy; `state_dir` has the fleet key.
+    pub(super) fn read(&self, state_dir: &Path, config: &Config) -> anyhow::Result<Policy> {
+        source(self.policy.as_deref(), state_dir, config).read().map_err(refused)
     }
 }
 

@@ -153,6 +153,7 @@ A recording holds no key, prompt or answer: in place of plaintext it has what wa
     #[command(after_help = "\
 Examples:
   sudo keywitness replay --since 30d
+  sudo keywitness replay --policy new-policy.toml  what another policy would have found
   keywitness replay --input-file logs/
   keywitness replay --events events.zst          the records that recorded events lead to
 
@@ -172,8 +173,8 @@ Example:
     /// List credentials: who used them, where they came from, what they took
     #[command(after_help = "\
 Examples:
-  keywitness keys --input-file records.jsonl
-  keywitness keys --input-file records.jsonl --shared -o json | jq -r .fingerprint")]
+  sudo keywitness keys
+  sudo keywitness keys --shared -o json | jq -r .fingerprint")]
     Keys(keys::KeysArgs),
     /// Sum up what calls cost, by workload, key, model or session
     #[command(after_help = "\
@@ -181,19 +182,19 @@ Money that a provider reported counts before the user's own prices ([cost] in th
 those before list prices. Calls paid by subscription and calls without a known price are counted apart.
 
 Examples:
-  keywitness cost --input-file records.jsonl
-  keywitness cost --by model -o csv --input-file records.jsonl > cost.csv")]
+  sudo keywitness cost
+  sudo keywitness cost --by model -o csv > cost.csv")]
     Cost(cost::CostArgs),
     /// List the runs of agents and scripts, with what they took and what survived them
     #[command(after_help = "\
 Examples:
-  keywitness sessions --input-file records.jsonl --agents
-  keywitness sessions --input-file records.jsonl --orphaned -o json")]
+  sudo keywitness sessions --agents
+  sudo keywitness sessions --orphaned -o json")]
     Sessions(sessions::SessionsArgs),
     /// Show how many calls have identity, credential and session, and whose plaintext was read
     #[command(after_help = "\
 Examples:
-  keywitness coverage --input-file records.jsonl
+  sudo keywitness coverage
   keywitness run -o json | keywitness coverage --input-file -")]
     Coverage(coverage::CoverageArgs),
     /// Show what is in the log, or check that it is whole
@@ -209,9 +210,9 @@ Exit codes of verify: 0 whole, 1 broken (the first break is named).")]
     /// Show what was found, or the rules that find it
     #[command(after_help = "\
 Examples:
-  keywitness findings --input-file records.jsonl
-  keywitness findings --input-file records.jsonl --fail-on high    exit code 1 when there is one
-  keywitness findings --input-file records.jsonl --policy new.toml judge them again by another policy
+  sudo keywitness findings
+  sudo keywitness findings --fail-on high    exit code 1 when there is one
+  sudo keywitness findings --policy new.toml judge them again by another policy
   keywitness findings --rules                                      every rule and its parameters")]
     Findings(findings::FindingsArgs),
     /// Check a policy, or write a first one
@@ -219,24 +220,24 @@ Examples:
 Examples:
   keywitness policy show > policy.toml
   keywitness policy check policy.toml
-  keywitness policy suggest --input-file records.jsonl > policy.toml")]
+  sudo keywitness policy suggest > policy.toml")]
     Policy(policy::PolicyArgs),
     /// Print who owns which credential, who used it, how much, and what should change
     #[command(after_help = "\
 Examples:
-  keywitness review --input-file records.jsonl
-  keywitness review --input-file records.jsonl -o markdown > review.md")]
+  sudo keywitness review
+  sudo keywitness review -o markdown > review.md")]
     Review(review::ReviewArgs),
     /// Print what stops working when a key is revoked now
     #[command(after_help = "\
 Examples:
-  keywitness revoke-plan --input-file records.jsonl --key kw1-…
-  keywitness revoke-plan --input-file records.jsonl --key billing-bot   by the label of its entitlement")]
+  sudo keywitness revoke-plan --key kw1-…
+  sudo keywitness revoke-plan --key billing-bot   by the label of its entitlement")]
     RevokePlan(revoke_plan::RevokePlanArgs),
     /// Compare a provider's own account of usage with what was seen
     #[command(after_help = "\
 Examples:
-  keywitness reconcile --input-file records.jsonl --provider openai --usage usage.json --keys keys.json
+  sudo keywitness reconcile --provider openai --usage usage.json --keys keys.json
 
 The export is what the provider's administration interface answers, page after page in one file, in buckets of
 a day and grouped by api_key_id and model: for OpenAI /v1/organization/usage/completions or /v1/organization/costs,

@@ -18,7 +18,7 @@ use attribution::{
 use clap::Args;
 use proto::v1::Finding;
 
-use super::filter::FilterArgs;
+use super::{filter::FilterArgs, look_back::PolicyArgs};
 use crate::{
     config::Config,
     recorder,
@@ -39,6 +39,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "input_file")]
     events: Option<PathBuf>,
     #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
     filter: FilterArgs,
 }
 
@@ -46,7 +48,8 @@ pub(super) struct ReplayArgs {
 fn events(path: &Path, filter: &Filter, config: &Config) -> anyhow::Result<ExitCode> {
     let (info, events) = recorder::read(path)?;
     let key = Arc::new(FleetKey::new(&mut [0; KEY_BYTES]));
-    let kit = Toolkit::new(Arc::new(config.catalogue()?), key, config.credentials.hint);
+    let kit = Toolkit::new(Arc::new(config.catalogue()?), key, config.credentials.hint)
+        .with_prices(config.prices()?);
     let mut attribution = Attribution::new(kit, info);
     let mut out = Json::new(std::io::stdout());
     let mut bad = 0u64;
@@ -81,7 +84,8 @@ pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Resu
     if let Some(path) = &args.events {
         return events(path, &filter, config);
     }
-    let mut replay = Replay::new(Detector::new(Arc::default()));
+    let policy = args.policy.read(args.records.state_dir(), config)?;
+    let mut replay = Replay::new(Detector::new(Arc::new(policy)));
     let mut bad = 0u64;
     for record in args.records.matching(&filter)? {
         match record {
@@ -92,6 +96,7 @@ pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Resu
             }
         }
     }
+    replay.end();
     let differences = replay.differences();
     let mut out = BufWriter::new(std::io::stdout().lock());
     for difference in &differences {

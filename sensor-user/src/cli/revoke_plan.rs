@@ -44,7 +44,7 @@ struct Sessions {
 }
 
 pub(super) fn run(args: &RevokePlanArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
-    let policy = args.policy.read(config)?;
+    let policy = args.policy.read(args.records.state_dir(), config)?;
     let mut detector = Detector::new(policy.clone().into());
     let mut sessions: BTreeMap<String, Sessions> = BTreeMap::new();
     let mut ended = BTreeMap::new();

@@ -77,9 +77,9 @@ struct FileForm {
     tls: Tls,
     identity: Identity,
     credentials: Credentials,
-    export: BTreeMap<String, Export>,
     cost: Cost,
     log: Log,
+    export: BTreeMap<String, Export>,
     /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
     _provider: IgnoredAny,

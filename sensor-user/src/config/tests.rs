@@ -27,7 +27,7 @@ fn the_default_file_says_what_the_defaults_are_and_names_every_field() {
     for name in &top {
         assert!(DEFAULT_TEXT.contains(name), "{name} is not in the default file");
     }
-    for section in top.iter().take(6) {
+    for section in top.iter().take(7) {
         assert!(DEFAULT_TEXT.contains(&format!("\n[{section}]\n")), "[{section}] is not in the default file");
         for field in fields_of(section) {
             assert!(

@@ -11,7 +11,7 @@ mod list;
 
 pub use list::all;
 
-use crate::{cgroup::Cgroup, keys, paths, sandbox::Sandbox, setup};
+use crate::{cgroup::Cgroup, keys, paths, sandbox::Sandbox, server::CA_FILE, setup};
 
 /// Text in every prompt; no record may hold it.
 pub const PROMPT: &str = "PROMPT-CANARY-51c9";
@@ -27,6 +27,8 @@ pub enum Runtime {
     Curl,
     /// Bun, from npm.
     Bun,
+    /// Deno, from npm.
+    Deno,
     /// A stripped Go program.
     Go,
     /// A shell that becomes wget.
@@ -66,6 +68,7 @@ impl Runtime {
             Self::Node => paths::on_path("node"),
             Self::Curl | Self::Wget => Ok("/bin/sh".into()),
             Self::Bun => Ok(setup::bun()),
+            Self::Deno => Ok(setup::deno()),
             Self::Go => Ok(setup::go_call()),
         }
     }
@@ -118,6 +121,11 @@ pub fn script(runtime: Runtime, script: &str, sandbox: &Sandbox, cgroup: Option<
         Some(cgroup) => sandbox.command_in(cgroup, program),
         None => sandbox.command(program),
     };
+    if runtime == Runtime::Deno {
+        // Its AES-GCM for processors with VAES is not read: it is told that there is none.
+        command.env("OPENSSL_ia32cap", "~0x0:~0x60000000000").env("DENO_CERT", sandbox.dir().join(CA_FILE));
+        command.args(["run", "--allow-net"]);
+    }
     // A compiled program is its own script.
     if runtime != Runtime::Go {
         command.arg(paths::repository().join("tests/clients").join(script));

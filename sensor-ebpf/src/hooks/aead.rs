@@ -1,0 +1,337 @@
+//! Plaintext at the AEAD layer, for TLS libraries without recognisable functions (rustls).
+//!
+//! Hook: uprobes on the entry of `aesni_gcm_encrypt` and `aesni_gcm_decrypt` and on the returns of their
+//! callers (x86-64). A call is a TLS 1.3 record when the last byte is its inner type (RFC 8446 5.2) and the
+//! wire agrees: the first record of a key is kept until the egress hook sees a record that begins with
+//! the same 16 bytes of ciphertext; that binds the key to the socket. The answers' key is bound the other way
+//! round: 16 bytes that arrived on a bound socket are then decrypted. So other uses of the cipher are never
+//! told. A key is named by its address and what it is made of: an address that is used again has other
+//! contents. Missed: TLS 1.2 (no inner type), other ciphers, and first records that do not begin in the
+//! first records of a packet.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_probe_read_kernel_buf, bpf_probe_read_user, bpf_probe_read_user_buf,
+        generated::{bpf_get_attach_cookie, bpf_get_socket_cookie, bpf_skb_load_bytes},
+    },
+    macros::uprobe,
+    programs::{ProbeContext, SkBuffContext},
+};
+use sensor_common::{
+    cause, kind,
+    tls::{
+        AeadBound, AeadKey, Call, Data, Handle, MAX_CHUNK, MAX_SEALED, Opening, SIZES, Sealed, cookie,
+        direction, handle, verdict,
+    },
+};
+
+use super::{packet, tls};
+use crate::{
+    emit::{self, Urgency},
+    maps::{
+        AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_OPENING, AEAD_ROOM, AEAD_SEALED,
+        AEAD_SEALING, HITS, VERDICTS,
+    },
+    offsets,
+};
+
+/// Inner type and outer type of application data (RFC 8446 5.1).
+const APPLICATION_DATA: u8 = 0x17;
+/// Records looked at in one packet.
+const MAX_RECORDS: usize = 6;
+/// Header of a record.
+const RECORD_HEADER: usize = 5;
+/// Most stack between an encrypting function and the return of its caller, bytes.
+const MAX_FRAME: u64 = 4096;
+
+#[repr(C)]
+struct Event<const N: usize> {
+    data: Data,
+    plaintext: [u8; N],
+}
+
+#[uprobe]
+fn kw_aead_enter(ctx: ProbeContext) -> u32 {
+    let _ = enter(&ctx);
+    0
+}
+
+#[uprobe]
+fn kw_aead_return(ctx: ProbeContext) -> u32 {
+    let _ = returned(&ctx);
+    0
+}
+
+#[inline(always)]
+fn stack_pointer(ctx: &ProbeContext) -> u64 {
+    let regs = ctx.as_ptr().cast::<aya_ebpf::bindings::pt_regs>();
+    // SAFETY: the context of a probe is the register set.
+    #[cfg(bpf_target_arch = "x86_64")]
+    return unsafe { (*regs).rsp };
+    // SAFETY: as above.
+    #[cfg(bpf_target_arch = "aarch64")]
+    return unsafe { (*regs).sp };
+}
+
+#[inline(always)]
+fn read<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address; only integers and byte arrays are read.
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
+
+/// Names the key schedule at `address`.
+#[inline(always)]
+fn key(address: u64, tgid: u32) -> Option<AeadKey> {
+    let [a, b]: [u64; 2] = read(address)?;
+    // Not to be turned back: half of what goes in is lost.
+    let mixed = (a ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        ^ b.wrapping_mul(0x94d0_49bb_1331_11eb).rotate_left(29);
+    Some(AeadKey {
+        address,
+        mark: (mixed ^ mixed >> 31).wrapping_mul(0x9e6c_63d0_676a_9a99) ^ u64::from(tgid),
+    })
+}
+
+#[inline(always)]
+fn enter(ctx: &ProbeContext) -> Option<()> {
+    // SAFETY: a probe context is valid for the run of the program.
+    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let target = (told & cookie::TARGET) as u32;
+    let hits = HITS.get_ptr_mut(target)?;
+    // SAFETY: the per-CPU slot is valid for this run.
+    unsafe { (*hits).total += 1 };
+    let (input, output, len, schedule): (u64, u64, u64, u64) =
+        (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(3)?);
+    if len < 2 || len > MAX_SEALED as u64 {
+        return None;
+    }
+    if let Some(active) = AEAD_ACTIVE.get_ptr_mut(0) {
+        // SAFETY: the array slot is valid for this run; it only ever becomes 1.
+        unsafe { *active = 1 };
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let tgid = (thread >> 32) as u32;
+    let key = key(schedule, tgid)?;
+    let len = len as u32;
+    let stack = stack_pointer(ctx);
+    // SAFETY: a shared read of a map value.
+    let bound = unsafe { AEAD_BOUND.get(&key) };
+    if told & cookie::READ != 0 {
+        if let Some(bound) = bound {
+            let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
+            return None;
+        }
+        let arrived: [u8; 16] = read(input)?;
+        // SAFETY: as above.
+        let bound = unsafe { AEAD_ARRIVED.get(&arrived) }?;
+        if bound.tgid == tgid {
+            let _ = AEAD_BOUND.insert(&key, bound, 0);
+            let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
+        }
+        let _ = AEAD_ARRIVED.remove(&arrived);
+        return None;
+    }
+    let inner: u8 = read(input + u64::from(len) - 1)?;
+    if inner != APPLICATION_DATA {
+        return None;
+    }
+    match bound {
+        Some(bound) => {
+            let (object, direction) = (bound.object, direction::WRITE);
+            let call = Call { object, buffer: input, count: 0, stack, direction, target };
+            tls::deliver(&call, len - 1, tgid, bound.random, handle::RANDOM)
+        }
+        None => keep(thread, key, input, output, stack, target, len - 1),
+    }
+}
+
+/// Keeps a record until its ciphertext is known.
+#[inline(always)]
+fn keep(thread: u64, key: AeadKey, input: u64, output: u64, stack: u64, target: u32, len: u32) -> Option<()> {
+    let room = AEAD_ROOM.get_ptr_mut(0)?;
+    let take = core::hint::black_box(if (len as usize) < MAX_CHUNK { len as usize } else { MAX_CHUNK });
+    // SAFETY: the per-CPU slot is valid for this run, and a program is not interrupted by itself.
+    unsafe {
+        (*room).task = offsets::current_task();
+        (*room).key = key;
+        (*room).output = output;
+        (*room).stack = stack;
+        (*room).target = target;
+        (*room).len = take as u32;
+        bpf_probe_read_user_buf(input as *const u8, (*room).data.get_mut(..take)?).ok()?;
+        AEAD_SEALING.insert(&thread, &*room, 0).ok()
+    }
+}
+
+#[inline(always)]
+fn returned(ctx: &ProbeContext) -> Option<()> {
+    // SAFETY: a probe context is valid for the run of the program.
+    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let thread = bpf_get_current_pid_tgid();
+    let stack = stack_pointer(ctx);
+    let own = |entered: u64| stack > entered && stack - entered <= MAX_FRAME;
+    if told & cookie::READ == 0 {
+        // SAFETY: a shared read of a map value that only this thread writes.
+        let sealed = unsafe { AEAD_SEALING.get(&thread) }?;
+        if own(sealed.stack)
+            && let Some(ciphertext) = read::<[u8; 16]>(sealed.output)
+            && AEAD_SEALED.insert(&ciphertext, sealed, 0).is_err()
+        {
+            emit::produced(kind::TLS);
+            emit::lost(kind::TLS, cause::TABLE_FULL);
+        }
+        let _ = AEAD_SEALING.remove(&thread);
+        return Some(());
+    }
+    // SAFETY: as above.
+    let opening = *unsafe { AEAD_OPENING.get(&thread) }?;
+    let _ = AEAD_OPENING.remove(&thread);
+    if !own(opening.stack) || read::<u8>(opening.output + u64::from(opening.len) - 1)? != APPLICATION_DATA {
+        return None;
+    }
+    let call = Call {
+        object: opening.bound.object,
+        buffer: opening.output,
+        count: 0,
+        stack,
+        direction: direction::READ,
+        target: opening.target,
+    };
+    tls::deliver(&call, opening.len - 1, opening.bound.tgid, opening.bound.random, handle::RANDOM)
+}
+
+/// The beginning of a record in a packet: type, length, and 16 bytes of ciphertext.
+#[inline(always)]
+fn record(ctx: &SkBuffContext, at: usize, end: usize) -> Option<(u8, usize, [u8; 16])> {
+    let mut bytes = [0u8; RECORD_HEADER + 16];
+    if at + bytes.len() > end {
+        return None;
+    }
+    // SAFETY: the helper checks the packet; the buffer has the length that is passed.
+    let error = unsafe {
+        bpf_skb_load_bytes(
+            ctx.skb.skb.cast(),
+            at as u32,
+            bytes.as_mut_ptr().cast(),
+            (RECORD_HEADER + 16) as u32,
+        )
+    };
+    if error != 0 || bytes[1] != 3 {
+        return None;
+    }
+    let mut ciphertext = [0; 16];
+    ciphertext.copy_from_slice(&bytes[RECORD_HEADER..]);
+    Some((bytes[0], usize::from(bytes[3]) << 8 | usize::from(bytes[4]), ciphertext))
+}
+
+#[inline(always)]
+fn active() -> bool {
+    AEAD_ACTIVE.get(0) == Some(&1)
+}
+
+/// Looks among records that leave for those that a probe has seen made.
+#[inline(never)]
+pub(super) fn sent(ctx: &SkBuffContext, cookie: u64, random: Handle, offset: usize, len: usize) -> u32 {
+    if !active() {
+        return 0;
+    }
+    let (mut at, end) = (offset, offset + len);
+    for _ in 0..MAX_RECORDS {
+        let Some((kind, length, ciphertext)) = record(ctx, at, end) else { return 0 };
+        // SAFETY: a shared read of a map value; a replaced entry has other ciphertext, so a torn copy is no
+        // text of this connection only if 256 other records came meanwhile.
+        if kind == APPLICATION_DATA
+            && let Some(sealed) = unsafe { AEAD_SEALED.get(&ciphertext) }
+        {
+            bind(cookie, random, sealed);
+            let _ = AEAD_SEALED.remove(&ciphertext);
+        }
+        at += RECORD_HEADER + length;
+    }
+    0
+}
+
+#[inline(always)]
+fn bind(cookie: u64, random: Handle, sealed: &Sealed) -> Option<()> {
+    let bound = AeadBound { random, object: sealed.key.address, tgid: sealed.task.process.tgid, pad: 0 };
+    let _ = AEAD_BOUND.insert(&sealed.key, &bound, 0);
+    let _ = AEAD_FLOWS.insert(&cookie, &bound, 0);
+    // SAFETY: a shared read of a map value.
+    if unsafe { VERDICTS.get(&random) } == Some(&verdict::OTHER) {
+        return None;
+    }
+    let call = Call {
+        object: bound.object,
+        buffer: 0,
+        count: 0,
+        stack: 0,
+        direction: direction::WRITE,
+        target: sealed.target,
+    };
+    let mut first = [0; 8];
+    first.copy_from_slice(sealed.data.first_chunk::<8>()?);
+    let (cookie, position) = tls::client_side(&random, &call, bound.tgid, sealed.len, &first)?;
+    let len = sealed.len as usize;
+    if len <= SIZES[1] {
+        send::<{ SIZES[1] }>(sealed, random, cookie, position)
+    } else {
+        send::<MAX_CHUNK>(sealed, random, cookie, position)
+    }
+}
+
+#[inline(always)]
+fn send<const N: usize>(sealed: &Sealed, random: Handle, cookie: u64, position: u64) -> Option<()> {
+    let len = sealed.len as usize;
+    let take = core::hint::black_box(if len < N { len } else { N });
+    let mut entry = emit::reserve::<Event<N>>(kind::TLS)?;
+    let event = entry.as_mut_ptr();
+    // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is at most N.
+    let copied = unsafe {
+        (*event).data = Data {
+            header: emit::header(kind::TLS, take as u32),
+            task: sealed.task,
+            connection: random,
+            object: sealed.key.address,
+            cookie,
+            handle: handle::RANDOM,
+            direction: direction::WRITE,
+            target: sealed.target,
+            pad: 0,
+            position,
+        };
+        match (*event).plaintext.get_mut(..take) {
+            Some(room) => bpf_probe_read_kernel_buf(sealed.data.as_ptr(), room).is_ok(),
+            None => false,
+        }
+    };
+    if !copied {
+        entry.discard(0);
+        emit::lost(kind::TLS, cause::READ_FAULT);
+        return None;
+    }
+    emit::submit(entry, Urgency::Tick);
+    Some(())
+}
+
+/// Notes records that arrive on a bound socket, so that whoever decrypts them is known.
+#[inline(never)]
+pub(super) fn received(ctx: &SkBuffContext, transport: usize) -> Option<()> {
+    if !active() {
+        return None;
+    }
+    // SAFETY: the context is valid for the run of the program.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
+    // SAFETY: a shared read of a map value.
+    let bound = *unsafe { AEAD_FLOWS.get(&cookie) }?;
+    let payload = packet::tcp_payload(ctx, transport)?;
+    let (mut at, end) = (payload.offset, payload.offset + payload.len);
+    for _ in 0..MAX_RECORDS {
+        let (kind, length, ciphertext) = record(ctx, at, end)?;
+        if kind == APPLICATION_DATA {
+            let _ = AEAD_ARRIVED.insert(&ciphertext, &bound, 0);
+        }
+        at += RECORD_HEADER + length;
+    }
+    Some(())
+}
