@@ -269,8 +269,8 @@ fn bind(cookie: u64, random: Handle, sealed: &Sealed) -> Option<()> {
         direction: direction::WRITE,
         target: sealed.target,
     };
-    let mut first = [0; 8];
-    first.copy_from_slice(sealed.data.first_chunk::<8>()?);
+    let mut first = [0; tls::PEEK];
+    first.copy_from_slice(sealed.data.first_chunk::<{ tls::PEEK }>()?);
     let (cookie, position) = tls::client_side(&random, &call, bound.tgid, sealed.len, &first)?;
     let len = sealed.len as usize;
     if len <= SIZES[1] {

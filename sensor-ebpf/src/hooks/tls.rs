@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Bytes of plaintext that tell whether it is a request.
-const PEEK: usize = 16;
+pub(super) const PEEK: usize = 16;
 /// Largest user address (x86-64 and arm64 with 48 bits).
 const USER_MAX: u64 = 1 << 47;
 /// Offsets of the random behind a pointer: BoringSSL `SSL3_STATE`, OpenSSL 1.1 and LibreSSL `ssl3_state_st`.
