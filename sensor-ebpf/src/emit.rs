@@ -34,11 +34,11 @@ pub fn produced(kind: u16) {
 /// Counts an event of `kind` that is not sent, and why.
 #[inline(always)]
 pub fn lost(kind: u16, cause: u32) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(u32::from(kind)) {
-        if cause < cause::COUNT {
-            // SAFETY: as above, and the index was just checked.
-            unsafe { (*counters).lost[cause as usize] += 1 };
-        }
+    if let Some(counters) = COUNTERS.get_ptr_mut(u32::from(kind))
+        && cause < cause::COUNT
+    {
+        // SAFETY: as above, and the index was just checked.
+        unsafe { (*counters).lost[cause as usize] += 1 };
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc::Receiver, time::MissedTickBehavior};
 use crate::{
     bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
     config::{self, KnownExecutable},
-    credential::{Inspector, Skipped},
+    credential::{self, Inspector, Skipped},
     identity::{Watch, executable::Executables, running, sockets, sources::Sources},
     policy,
     recorder::Recorder,
@@ -48,6 +48,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Kernel-side diagnostics.
     pub kernel_log: bool,
+    /// Hooks that are left out.
+    pub disabled_hooks: Vec<String>,
     /// Time between `status` records.
     pub status_every: Duration,
     /// Whether TLS functions are probed.
@@ -143,7 +145,7 @@ async fn next(located: &mut Option<Results>) -> Option<Found> {
 impl Sensor {
     /// Loads, attaches, and looks at what runs already. From here on nothing is missed. Needs a tokio runtime.
     pub fn start(options: Options, kit: Toolkit, past: Past) -> Result<Self, SensorError> {
-        let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log)?;
+        let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log, &options.disabled_hooks)?;
         let tables = Tables::take(&mut loaded.ebpf)?;
         let reader = Reader::take(&mut loaded.ebpf)?;
         let known = options.known_executables.clone();
@@ -156,9 +158,11 @@ impl Sensor {
         };
         // Before processes are looked for, so that none opens anything unseen in between.
         let at_rest = AtRest::new(kit.extractor.clone(), kit.catalogue.clone());
-        let inspector = match Inspector::start(&kit.catalogue, at_rest, &options.watch) {
-            Ok(started) => Some(started),
-            Err(error) => {
+        let watched = loaded.works(credential::HOOK);
+        let inspector = match watched.then(|| Inspector::start(&kit.catalogue, at_rest, &options.watch)) {
+            None => None,
+            Some(Ok(started)) => Some(started),
+            Some(Err(error)) => {
                 tracing::warn!(%error, "credential files are not watched: no credential will have an origin");
                 None
             }

@@ -65,7 +65,7 @@ fn scan(folder: &Path, secrets: &[String], found: &mut Vec<String>, bytes: &mut 
             scan(&path, secrets, found, bytes)?;
             continue;
         }
-        let data = std::fs::read(&path)?;
+        let data = content(&path)?;
         *bytes += data.len();
         for secret in secrets {
             // The end of a key may be shown as a hint; the 16 bytes before that may not.
@@ -83,9 +83,17 @@ fn scan(folder: &Path, secrets: &[String], found: &mut Vec<String>, bytes: &mut 
 }
 
 fn positions(data: &[u8], part: &[u8]) -> Vec<usize> {
-    let Some((&first, rest)) = part.split_first() else { return Vec::new() };
-    let starts = data.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(index, _)| index);
-    starts.filter(|index| data[index + 1..].starts_with(rest)).collect()
+    memchr::memmem::find_iter(data, part).collect()
+}
+
+/// Content of a file; of a compressed one what is in it.
+fn content(path: &Path) -> Result<Vec<u8>> {
+    if path.extension().is_none_or(|extension| extension != "zst") {
+        return Ok(std::fs::read(path)?);
+    }
+    let unpacked = Command::new(paths::on_path("zstdcat")?).arg(path).output()?;
+    ensure!(unpacked.status.success(), "zstdcat: {}", String::from_utf8_lossy(&unpacked.stderr));
+    Ok(unpacked.stdout)
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn others_read(folder: &Path) -> Result<()> {
     let jq = number(Command::new("sh").args(["-c", &format!("zstdcat {files} | jq .time | wc -l")]))?;
     ensure!(jq == records, "zstdcat and jq see {jq} of {records} records");
     let duckdb = format!(
-        "import duckdb; print(duckdb.sql(\"select count(*) from read_json('{files}')\").fetchone()[0])"
+        "import duckdb; print(duckdb.sql(\"select count(*) from read_json('{files}')\").fetchall()[0][0])"
     );
     let chdb = format!(
         "import chdb; print(chdb.query(\"select count() from file('{files}', 'JSONEachRow')\", 'CSV'))"

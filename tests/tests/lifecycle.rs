@@ -16,6 +16,7 @@ use keywitness_tests::{
     server::Server,
     wait,
 };
+use proto::v1::record::Body;
 use rustix::process::Signal;
 
 /// Time the kernel has to free what a process held.
@@ -172,4 +173,44 @@ fn without_cgroup2_the_message_says_so() -> Result<()> {
     let scratch = Scratch::new("cgroup2")?;
     let root = keywitness_tests::cgroup::root()?;
     refuses(after(&format!("umount -l {}", root.display()), &scratch)?, &["cgroup2"])
+}
+
+/// Hooks that the sensor can do without.
+const OPTIONAL: [&str; 8] = [
+    "kw_connect6",
+    "kw_sendmsg4",
+    "kw_sendmsg6",
+    "kw_destroy",
+    "kw_ingress",
+    "kw_tls_enter",
+    "kw_go_enter",
+    "credential_file",
+];
+
+#[test]
+fn without_optional_hooks_it_sees_less_and_says_what() -> Result<()> {
+    let scratch = Scratch::new("hooks")?;
+    let config = scratch.path().join("config.toml");
+    std::fs::write(&config, format!("[kernel]\ndisabled_hooks = {OPTIONAL:?}\n"))?;
+    let sensor = Sensor::start(&["--config", &config.display().to_string()])?;
+    let sandbox = Sandbox::new(Network::Shared)?;
+    let _server = Server::start(&sandbox)?;
+    let client = Client { runtime: Runtime::Curl, script: "curl_call.sh", mode: "chat", provider: "openai" };
+    client.run(&sandbox, None, &client.key("hooks"), "hooks")?;
+    let stopped = sensor.stop()?;
+    let status = stopped.last_status()?;
+    for name in OPTIONAL {
+        let hook = status.hooks.iter().find(|hook| hook.name == name).context(name)?;
+        ensure!(hook.state == "missing" && !hook.lost.is_empty(), "{name}: {hook:?}");
+    }
+    ensure!(stopped.calls().next().is_none(), "a call was read without the TLS hook");
+    let flow = stopped.records.iter().find_map(|record| match &record.body {
+        Some(Body::Flow(flow)) => Some(flow),
+        _ => None,
+    });
+    let flow = flow.context("the flow is not told")?;
+    let (process, endpoint) =
+        (flow.process.clone().unwrap_or_default(), flow.endpoint.clone().unwrap_or_default());
+    ensure!(process.exe.ends_with("curl") && endpoint.provider == "openai", "{process:?} {endpoint:?}");
+    Ok(())
 }

@@ -113,6 +113,7 @@ fn each_call_has_the_file_or_variable_that_its_key_came_from() -> Result<()> {
     // The file of a known client, by its home folder.
     let key = keys::openai("codex");
     let auth = scene.file(".codex/auth.json", &format!(r#"{{"OPENAI_API_KEY":"{key}"}}"#))?;
+    scene.known_home()?;
     let mut client = scene.client("json", "codex")?;
     finish(
         {
@@ -295,7 +296,7 @@ fn what_cannot_be_read_is_counted_and_skipped() -> Result<()> {
             ensure!(
                 sandbox
                     .command("/bin/sh")
-                    .args(["-c", "sleep 0.3; read -r x <\"$0\"; :"])
+                    .args(["-c", "sleep 0.3; head -c 1 \"$0\" >/dev/null"])
                     .arg(path)
                     .status()?
                     .success()

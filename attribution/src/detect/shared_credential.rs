@@ -48,9 +48,11 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
     }
     let window = at.days("window_days");
     let mut places: BTreeMap<&str, Trees<'_>> = BTreeMap::new();
+    let named = names(known);
     for one in known.uses.values() {
-        if cx.is_recent(one.span.last, window) && !cx.policy.is_gateway(&one.place) {
-            join(places.entry(&one.place).or_default(), one);
+        let place = place(one, &named);
+        if cx.is_recent(one.span.last, window) && !cx.policy.is_gateway(place) {
+            join(places.entry(place).or_default(), one);
         }
     }
     let Some(distance) = distance(cx, &places) else { return };
@@ -67,6 +69,21 @@ fn check(cx: &Cx<'_>, at: At<'_>, fingerprint: &str, known: &Cred, out: &mut Vec
         trees.iter().filter_map(|tree| tree.first()).map(|one| who_name(&one.place, &one.sample)).collect();
     draft.title = title(cx, distance, &cx.key_name(fingerprint, known), &names, &users);
     out.push(draft);
+}
+
+/// Principals by their control group, as far as their runtime has named them.
+fn names(known: &Cred) -> BTreeMap<&str, &str> {
+    let resolved = known.uses.values().filter(|one| !is_unresolved(role(&one.place).0));
+    resolved.map(|one| (&*one.sample.cgroup, &*one.place)).filter(|(cgroup, _)| !cgroup.is_empty()).collect()
+}
+
+/// The principal of a use. A container that called before its runtime had named it is the one that was named
+/// later: both have the control group of its id.
+fn place<'a>(one: &'a Use, named: &BTreeMap<&str, &'a str>) -> &'a str {
+    match named.get(&*one.sample.cgroup) {
+        Some(place) if is_unresolved(role(&one.place).0) => place,
+        _ => &one.place,
+    }
 }
 
 /// Adds a user to the trees of its place; those it is related to become one.
@@ -133,9 +150,9 @@ fn role(place: &str) -> (&str, &str) {
     let Some((scheme, rest)) = place.split_once("://") else { return (place, "") };
     let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
     match scheme {
-        "systemd" | "docker" => (name, host),
         "k8s" => (place, ""),
-        _ => (place, host),
+        "user" | "cgroup" => (place, host),
+        _ => (name, host),
     }
 }
 

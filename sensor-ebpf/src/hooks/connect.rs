@@ -116,12 +116,12 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
     }
     // SAFETY: the helper has no preconditions beyond a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    if protocol == IPPROTO_UDP {
-        if let Some(entry) = flows::find(cookie) {
-            let known = entry.flow().remote;
-            if known.ip == remote.ip && known.port == remote.port {
-                return; // a further datagram of the same flow
-            }
+    if protocol == IPPROTO_UDP
+        && let Some(entry) = flows::find(cookie)
+    {
+        let known = entry.flow().remote;
+        if known.ip == remote.ip && known.port == remote.port {
+            return; // a further datagram of the same flow
         }
     }
     // A socket whose connect failed may connect again: the entry is set anew.
@@ -146,15 +146,15 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
     // A sign to attach early; other ports show themselves with their first payload.
     // SAFETY: a shared read of a map value.
     let model = remote.port == HTTPS && unsafe { MODEL_ADDRESSES.get(&remote.ip) }.is_some();
-    if model || (remote.port == HTTP && may_be_metadata(&remote.ip)) {
-        if let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT) {
-            let event = entry.as_mut_ptr();
-            // SAFETY: `event` is memory of the reserved entry, filled before submit.
-            unsafe {
-                (*event).header = emit::header(kind::CONNECT, 0);
-                (*event).flow = flow;
-            }
-            emit::submit(entry, Urgency::Now);
+    if (model || (remote.port == HTTP && may_be_metadata(&remote.ip)))
+        && let Some(mut entry) = emit::reserve::<Connect>(kind::CONNECT)
+    {
+        let event = entry.as_mut_ptr();
+        // SAFETY: `event` is memory of the reserved entry, filled before submit.
+        unsafe {
+            (*event).header = emit::header(kind::CONNECT, 0);
+            (*event).flow = flow;
         }
+        emit::submit(entry, Urgency::Now);
     }
 }

@@ -30,19 +30,19 @@ fn kw_destroy(ctx: RawTracePointContext) -> i32 {
     if flow.random != [0; 16] {
         let _ = CONNECTIONS.remove(&Handle { bytes: flow.random });
     }
-    if flow.captured != 0 {
-        if let Some(mut room) = emit::reserve::<Close>(kind::CLOSE) {
-            let (bytes_sent, bytes_received) = socket.tcp_bytes();
-            let event = room.as_mut_ptr();
-            // SAFETY: `event` is memory of the reserved entry, filled before submit.
-            unsafe {
-                (*event).header = emit::header(kind::CLOSE, 0);
-                entry.copy_to(addr_of_mut!((*event).flow));
-                (*event).bytes_sent = bytes_sent;
-                (*event).bytes_received = bytes_received;
-            }
-            emit::submit_if(room, entry.is_own(), kind::CLOSE, Urgency::Tick);
+    if flow.captured != 0
+        && let Some(mut room) = emit::reserve::<Close>(kind::CLOSE)
+    {
+        let (bytes_sent, bytes_received) = socket.tcp_bytes();
+        let event = room.as_mut_ptr();
+        // SAFETY: `event` is memory of the reserved entry, filled before submit.
+        unsafe {
+            (*event).header = emit::header(kind::CLOSE, 0);
+            entry.copy_to(addr_of_mut!((*event).flow));
+            (*event).bytes_sent = bytes_sent;
+            (*event).bytes_received = bytes_received;
         }
+        emit::submit_if(room, entry.is_own(), kind::CLOSE, Urgency::Tick);
     }
     entry.clear();
     0

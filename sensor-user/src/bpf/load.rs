@@ -20,6 +20,9 @@ use super::{
 };
 use crate::credential::Marks;
 
+/// Why a hook is missing that the user left out.
+const SWITCHED_OFF: &str = "switched off in the configuration";
+
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/keywitness.bpf.o"));
 
 /// Why the sensor cannot start.
@@ -101,8 +104,8 @@ pub fn cgroup_root() -> Result<PathBuf, LoadError> {
 
 impl Loaded {
     /// Loads every program and attaches all but the TLS probes. `ring_bytes` is the size of the event
-    /// buffer (a power of two of at least one page).
-    pub fn load(ring_bytes: u32, kernel_log: bool) -> Result<Self, LoadError> {
+    /// buffer (a power of two of at least one page); hooks in `disabled` are left out.
+    pub fn load(ring_bytes: u32, kernel_log: bool, disabled: &[String]) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -131,7 +134,10 @@ impl Loaded {
 
         let mut states = Vec::with_capacity(HOOKS.len());
         for hook in HOOKS {
-            let failure = attach(&mut ebpf, hook, &cgroup).err();
+            let failure = match disabled.iter().any(|name| name == hook.program) {
+                true => Some(SWITCHED_OFF.to_owned()),
+                false => attach(&mut ebpf, hook, &cgroup).err(),
+            };
             if let (true, Some(reason)) = (hook.required, &failure) {
                 return Err(LoadError::Hook {
                     program: hook.program,
@@ -149,6 +155,11 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// Whether the hook of this name is in place.
+    pub fn works(&self, program: &str) -> bool {
+        self.states.iter().any(|state| state.hook.program == program && state.failure.is_none())
+    }
+
     /// Hands what the programs logged to the `log` crate's logger.
     pub fn flush_log(&mut self) {
         if let Some(log) = &mut self.log {

@@ -48,6 +48,7 @@ pub(super) fn run(
     let options = Options {
         ring_bytes: config.kernel.ring_bytes.get(),
         kernel_log: config.kernel.log,
+        disabled_hooks: config.kernel.disabled_hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
         status_every: config.output.status_interval_s.get(),
         tls: config.tls.enabled,
         hit_budget_per_s: u64::from(config.tls.hit_budget_per_s),

@@ -28,7 +28,8 @@ use crate::identity::sources::SOURCES;
 pub use error::ConfigError;
 pub use export::Export;
 pub use values::{
-    Format, HostName, KnownExecutable, Kubernetes, RingBytes, StatusInterval, WatchPattern, Within,
+    Format, HostName, KnownExecutable, Kubernetes, OptionalHook, RingBytes, StatusInterval, WatchPattern,
+    Within,
 };
 
 /// Where the file is looked for unless one is named.
@@ -111,6 +112,8 @@ pub struct Kernel {
     pub ring_bytes: RingBytes,
     /// Diagnostics of the kernel programs.
     pub log: bool,
+    /// Hooks that are left out.
+    pub disabled_hooks: Vec<OptionalHook>,
 }
 
 /// Section `[tls]`.

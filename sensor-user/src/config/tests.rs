@@ -187,3 +187,13 @@ fn a_watch_pattern_that_cannot_be_is_named() {
         }
     }
 }
+
+#[test]
+fn only_hooks_that_it_can_do_without_are_left_out() {
+    let config = parse("[kernel]\ndisabled_hooks = ['kw_ingress']\n").unwrap();
+    assert_eq!(config.kernel.disabled_hooks[0].as_str(), "kw_ingress");
+    for (name, part) in [("kw_exec", "cannot do without `kw_exec`"), ("kw_x", "no hook `kw_x`")] {
+        let error = parse(&format!("[kernel]\ndisabled_hooks = ['{name}']\n")).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("line 2"), "{error}");
+    }
+}

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 use attribution::credential::Hint;
 use serde::{Deserialize, Deserializer};
 
+use crate::bpf::hooks::HOOKS;
+
 /// Form of the records on standard output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +60,11 @@ pub enum Kubernetes {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct WatchPattern(String);
+
+/// The name of a hook that the sensor can do without.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct OptionalHook(String);
 
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -237,6 +244,27 @@ impl TryFrom<String> for WatchPattern {
             )
         };
         if good { Ok(Self(text)) } else { Err(BadValue(wrong().into())) }
+    }
+}
+
+impl OptionalHook {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for OptionalHook {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        match HOOKS.iter().find(|hook| hook.program == text) {
+            Some(hook) if hook.required => {
+                Err(BadValue(format!("the sensor cannot do without `{text}`").into()))
+            }
+            Some(_) => Ok(Self(text)),
+            None => Err(BadValue(format!("there is no hook `{text}`; see `keywitness doctor`").into())),
+        }
     }
 }
 

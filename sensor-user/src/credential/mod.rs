@@ -37,6 +37,9 @@ pub use marks::Marks;
 use processes::Job;
 pub use skip::{Skip, Skipped};
 
+/// Its row in the table of hooks.
+pub const HOOK: &str = "credential_file";
+
 /// New processes that wait to be looked at.
 const MAX_JOBS: usize = 4096;
 /// Events that wait to be taken.
