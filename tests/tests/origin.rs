@@ -98,6 +98,11 @@ fn is_file(origin: &Origin, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Program and arguments of a command of the sandbox, without what enters the sandbox.
+fn inner(command: &Command) -> impl Iterator<Item = std::ffi::OsString> {
+    command.get_args().skip_while(|arg| *arg != "--").skip(1).map(ToOwned::to_owned)
+}
+
 fn is_unknown(origin: &Origin) -> Result<()> {
     ensure!(origin.r#type == "unknown" && !origin.reason.is_empty(), "{origin:?}");
     Ok(())
@@ -159,9 +164,15 @@ fn each_call_has_the_file_or_variable_that_its_key_came_from() -> Result<()> {
 
     // python-dotenv, in the current folder.
     let env = scene.file("app/.env", &format!("OPENAI_API_KEY=\"{}\"\n", keys::openai("dotenv")))?;
-    let mut client = scene.client("dotenv", "dotenv")?;
-    client.current_dir(env.parent().context("no folder")?);
-    finish(client, Runtime::Python)?;
+    let client = scene.client("dotenv", "dotenv")?;
+    let mut shell = sandbox.command("/bin/sh");
+    // Entering the sandbox leaves the current folder.
+    shell.args(["-c", r#"cd "$0" && exec "$@""#]).arg(env.parent().context("no folder")?);
+    for (name, value) in client.get_envs() {
+        value.map(|value| shell.env(name, value));
+    }
+    shell.args(inner(&client));
+    finish(shell, Runtime::Python)?;
     is_file(&scene.origin("dotenv")?, &env)?;
 
     // An inherited variable.
@@ -227,9 +238,7 @@ fn a_wrapper_shell_is_named_as_the_one_that_opened_the_file() -> Result<()> {
     // The shell reads the key itself; its child gets it through a pipe.
     shell.args(["-c", r#"read -r key <"$0"; echo $$; printf %s "$key" | "$@""#]).arg(&auth);
     let client = scene.client("descriptor", "wrapper")?;
-    let inner: Vec<_> =
-        client.get_args().skip_while(|arg| *arg != "--").skip(1).map(ToOwned::to_owned).collect();
-    shell.args(&inner);
+    shell.args(inner(&client));
     let finished = finish(shell, Runtime::Python)?;
     let origin = scene.origin("wrapper")?;
     is_file(&origin, &auth)?;
