@@ -98,6 +98,10 @@ fn join<'a>(trees: &mut Trees<'a>, one: &'a Use) {
 
 /// Whether two users of one place descend from the same process.
 fn is_related(one: &Use, other: &Use) -> bool {
+    // One container under two names: further runs of its program are one user, as in any other place.
+    if one.place != other.place && one.sample.exe == other.sample.exe {
+        return true;
+    }
     one.roots.keys().any(|root| other.roots.keys().any(|other| other == root))
 }
 
