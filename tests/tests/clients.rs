@@ -6,7 +6,7 @@ use anyhow::Result;
 use keywitness_tests::{
     cgroup::Cgroup,
     client::{self, Client, Runtime},
-    compare::{Comparison, Known, Who, compare},
+    compare::{Comparison, Who, settle},
     sandbox::{Network, Sandbox},
     sensor::{Sensor, calls},
     server::Server,
@@ -22,7 +22,7 @@ fn observe(clients: &[Client]) -> Result<Comparison> {
     setup::clients()?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
-    let mut sensor = Sensor::start(&[])?;
+    let sensor = Sensor::start(&[])?;
     let cgroup = Cgroup::new("clients")?;
     let mut who = HashMap::new();
     for client in clients {
@@ -30,19 +30,7 @@ fn observe(clients: &[Client]) -> Result<Comparison> {
         let finished = client.run(&sandbox, Some(&cgroup), &key, &format!("model-{}", client.mode))?;
         who.insert(key, Who { pid: finished.pid, exe: finished.exe, cgroup: Some(cgroup.name()) });
     }
-    let truths = server.truth()?;
-    let ids: Vec<&str> = truths.iter().map(|truth| truth.request_id.as_str()).collect();
-    let complete = |records: &[_]| {
-        calls(records).filter(|call| ids.contains(&call.request_id.as_str())).count() >= truths.len()
-    };
-    if let Err(error) = sensor.wait_for("a record of every call", SETTLE, complete) {
-        eprintln!("{error:#}");
-    }
-    let fingerprints = sensor.fingerprints(who.keys())?;
-    let stopped = sensor.stop()?;
-    let known = Known { address: sandbox.address(), fingerprints: &fingerprints };
-    let result = compare(&truths, &stopped.records, &known, |truth| who.get(&truth.key).cloned());
-    eprintln!("{}", result.summary());
+    let (_, result) = settle(sensor, &server, &sandbox, &who, SETTLE)?;
     Ok(result)
 }
 

@@ -79,6 +79,7 @@ fn a_thousand_short_lived_processes_are_each_known() -> Result<()> {
     eprintln!("{} in {elapsed:?}", result.summary());
     let status = stopped.last_status()?;
     let lost: u64 = status.lost.iter().map(|loss| loss.count).sum();
+    eprintln!("produced {}, lost {:?}", status.produced, status.lost);
     ensure!(status.produced > 0, "nothing was produced");
     ensure!(
         status.produced == status.delivered + lost,

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use keywitness_tests::{
     cgroup::Cgroup,
     client::{Client, Runtime},
-    compare::{Known, Who, compare},
+    compare::{Who, settle},
     sandbox::{Network, Sandbox},
-    sensor::{Sensor, calls},
+    sensor::Sensor,
     server::Server,
     setup, wait,
 };
@@ -37,7 +37,7 @@ fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> R
     setup::stacks()?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
-    let mut sensor = Sensor::start(&[])?;
+    let sensor = Sensor::start(&[])?;
     let cgroup = Cgroup::new("stacks")?;
     // A large executable is read when it is first seen, which may take longer than its first call.
     for (one, method) in CLIENTS {
@@ -60,19 +60,7 @@ fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> R
         methods.insert(finished.pid, method);
         who.insert(key, Who { pid: finished.pid, exe: finished.exe, cgroup: Some(cgroup.name()) });
     }
-    let truths = server.truth()?;
-    let ids: Vec<&str> = truths.iter().map(|truth| truth.request_id.as_str()).collect();
-    let complete = |records: &[_]| {
-        calls(records).filter(|call| ids.contains(&call.request_id.as_str())).count() >= truths.len()
-    };
-    if let Err(error) = sensor.wait_for("a record of every call", SETTLE, complete) {
-        eprintln!("{error:#}");
-    }
-    let fingerprints = sensor.fingerprints(who.keys())?;
-    let stopped = sensor.stop()?;
-    let known = Known { address: sandbox.address(), fingerprints: &fingerprints };
-    let result = compare(&truths, &stopped.records, &known, |truth| who.get(&truth.key).cloned());
-    eprintln!("{}", result.summary());
+    let (stopped, result) = settle(sensor, &server, &sandbox, &who, SETTLE)?;
     result.require(0.0)?;
     for record in &stopped.records {
         let Some(Body::Flow(flow)) = &record.body else { continue };

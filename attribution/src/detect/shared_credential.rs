@@ -96,7 +96,8 @@ fn join<'a>(trees: &mut Trees<'a>, one: &'a Use) {
     trees.push(tree);
 }
 
-/// Whether two users of one place descend from the same process.
+/// Whether two users of one place are one: they descend from the same process, or are one container under two
+/// names that runs the same program.
 fn is_related(one: &Use, other: &Use) -> bool {
     // One container under two names: further runs of its program are one user, as in any other place.
     if one.place != other.place && one.sample.exe == other.sample.exe {

@@ -26,7 +26,10 @@ use sensor_common::{
     },
 };
 
-use super::{packet, tls};
+use super::{
+    packet,
+    tls::{self, Event, stack_pointer},
+};
 use crate::{
     emit::{self, Urgency},
     maps::{
@@ -45,12 +48,6 @@ const RECORD_HEADER: usize = 5;
 /// Most stack between an encrypting function and the return of its caller, bytes.
 const MAX_FRAME: u64 = 4096;
 
-#[repr(C)]
-struct Event<const N: usize> {
-    data: Data,
-    plaintext: [u8; N],
-}
-
 #[uprobe]
 fn kw_aead_enter(ctx: ProbeContext) -> u32 {
     let _ = enter(&ctx);
@@ -61,17 +58,6 @@ fn kw_aead_enter(ctx: ProbeContext) -> u32 {
 fn kw_aead_return(ctx: ProbeContext) -> u32 {
     let _ = returned(&ctx);
     0
-}
-
-#[inline(always)]
-fn stack_pointer(ctx: &ProbeContext) -> u64 {
-    let regs = ctx.as_ptr().cast::<aya_ebpf::bindings::pt_regs>();
-    // SAFETY: the context of a probe is the register set.
-    #[cfg(bpf_target_arch = "x86_64")]
-    return unsafe { (*regs).rsp };
-    // SAFETY: as above.
-    #[cfg(bpf_target_arch = "aarch64")]
-    return unsafe { (*regs).sp };
 }
 
 #[inline(always)]

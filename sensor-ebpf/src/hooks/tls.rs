@@ -40,10 +40,11 @@ const BEHIND_POINTER: [u64; 2] = [0x30, 0xb8];
 /// Pointer fields at the start of a TLS object that are followed in a search.
 const POINTER_FIELDS: u64 = 32;
 
+/// Plaintext as it goes to user space.
 #[repr(C)]
-struct Event<const N: usize> {
-    data: Data,
-    plaintext: [u8; N],
+pub(super) struct Event<const N: usize> {
+    pub(super) data: Data,
+    pub(super) plaintext: [u8; N],
 }
 
 #[uprobe]
@@ -58,12 +59,14 @@ fn kw_tls_return(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// The stack pointer at a probe.
 #[inline(always)]
-fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
+pub(super) fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
     let regs = ctx.as_ptr().cast::<aya_ebpf::bindings::pt_regs>();
     // SAFETY: the context of a probe is the register set.
     #[cfg(bpf_target_arch = "x86_64")]
     return unsafe { (*regs).rsp };
+    // SAFETY: as above.
     #[cfg(bpf_target_arch = "aarch64")]
     return unsafe { (*regs).sp };
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::sheet::quoted;
 use crate::term::{Style, Term, columns_of, escape};
 
 /// Longest cell, in characters.
@@ -43,7 +44,7 @@ pub(super) fn print(
         Form::Csv => {
             writeln!(out, "{}", titles.join(","))?;
             for row in &rows {
-                let cells: Vec<String> = row.iter().map(|cell| csv(cell)).collect();
+                let cells: Vec<String> = row.iter().map(|cell| quoted(cell)).collect();
                 writeln!(out, "{}", cells.join(","))?;
             }
             Ok(())
@@ -70,14 +71,6 @@ fn aligned(out: &mut impl Write, term: Term, titles: &[&str], rows: &[Vec<String
         writeln!(out, "{}", line(row.iter().map(String::as_str).collect()))?;
     }
     Ok(())
-}
-
-/// A cell; one that a spreadsheet would take for a formula begins with an apostrophe.
-fn csv(cell: &str) -> String {
-    let formula = cell.starts_with(['=', '+', '-', '@']);
-    let cell = if formula { format!("'{cell}") } else { cell.to_owned() };
-    let quoted = cell.contains([',', '"', '\n']);
-    if quoted { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 #[cfg(test)]

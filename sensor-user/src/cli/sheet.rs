@@ -216,7 +216,7 @@ impl Sheet {
 }
 
 /// A field of CSV. What a spreadsheet would take for a formula is made text.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let field = if formula { format!("'{field}") } else { field.to_owned() };
     match field.contains([',', '"', '\n', '\r']) {

@@ -41,8 +41,8 @@ impl Syslog {
     pub(super) async fn deliver(&mut self, records: &[Record]) -> Result<Accepted, Failure> {
         let messages = records.iter().filter_map(message);
         let result = match &self.to {
-            To::Udp(address) => datagrams(address, messages).await,
-            To::Unix(path) => unix(path, messages).await,
+            To::Udp(address) => async { Datagrams::udp(address).await?.send(messages).await }.await,
+            To::Unix(path) => async { Datagrams::unix(path)?.send(messages).await }.await,
             To::Tcp(address) => {
                 let stream = match &mut self.tcp {
                     Some(stream) => Ok(stream),
@@ -65,34 +65,41 @@ impl Syslog {
     }
 }
 
-/// How many were too long.
-async fn datagrams(address: &str, messages: impl Iterator<Item = String>) -> std::io::Result<u64> {
-    let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(address).await?;
-    let mut refused = 0;
-    for message in messages {
-        if message.len() > MAX_DATAGRAM {
-            refused += 1;
-            continue;
-        }
-        socket.send(message.as_bytes()).await?;
-    }
-    Ok(refused)
+/// A connected socket that takes whole messages.
+enum Datagrams {
+    Udp(UdpSocket),
+    Unix(UnixDatagram),
 }
 
-async fn unix(path: &str, messages: impl Iterator<Item = String>) -> std::io::Result<u64> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect(path)?;
-    let mut refused = 0;
-    for message in messages {
-        if message.len() > MAX_DATAGRAM {
-            refused += 1;
-            continue;
-        }
-        socket.send(message.as_bytes()).await?;
+impl Datagrams {
+    async fn udp(address: &str) -> std::io::Result<Self> {
+        let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(address).await?;
+        Ok(Self::Udp(socket))
     }
-    Ok(refused)
+
+    fn unix(path: &str) -> std::io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(path)?;
+        Ok(Self::Unix(socket))
+    }
+
+    /// Sends every message; how many were too long.
+    async fn send(&self, messages: impl Iterator<Item = String>) -> std::io::Result<u64> {
+        let mut refused = 0;
+        for message in messages {
+            if message.len() > MAX_DATAGRAM {
+                refused += 1;
+                continue;
+            }
+            match self {
+                Self::Udp(socket) => socket.send(message.as_bytes()).await?,
+                Self::Unix(socket) => socket.send(message.as_bytes()).await?,
+            };
+        }
+        Ok(refused)
+    }
 }
 
 /// The record's JSON as one message, its kind as the message id.

@@ -28,6 +28,10 @@ impl<W: Write> Sink for Json<W> {
         self.out.write_all(&self.line)
     }
 
+    fn write_line(&mut self, _: &Record, line: &[u8]) -> io::Result<()> {
+        self.out.write_all(line)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -92,8 +92,10 @@ impl Sink for Log {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         let seq = record.sensor.as_ref().map_or(0, |sensor| sensor.seq);
+        let written = self.next.write_line(record, &line);
+        // Kept even if nobody reads the output.
         self.queue(Queued { line, seq, time: record.time });
-        self.next.write(record)
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

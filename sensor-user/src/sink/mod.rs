@@ -18,6 +18,11 @@ pub trait Sink {
     /// Takes one record; it may stay in a buffer.
     fn write(&mut self, record: &Record) -> io::Result<()>;
 
+    /// As [`Sink::write`], by one who has the record's line already, line end included.
+    fn write_line(&mut self, record: &Record, _line: &[u8]) -> io::Result<()> {
+        self.write(record)
+    }
+
     /// Writes out what is in the buffer. Call it after each batch and at the end.
     fn flush(&mut self) -> io::Result<()>;
 

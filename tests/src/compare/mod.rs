@@ -4,12 +4,17 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
 use proto::v1::Record;
 
-use crate::{sensor::calls, server::Truth};
+use crate::{
+    sandbox::Sandbox,
+    sensor::{Sensor, Stopped, calls},
+    server::{Server, Truth},
+};
 
 mod check;
 
@@ -37,6 +42,32 @@ pub struct Known<'a> {
     pub address: IpAddr,
     /// Fingerprint of each raw key.
     pub fingerprints: &'a HashMap<String, String>,
+}
+
+/// Waits until every call that `server` answered has a record, at most `patience`; then stops the sensor and
+/// compares. `who` made the calls, by their keys.
+pub fn settle(
+    mut sensor: Sensor,
+    server: &Server,
+    sandbox: &Sandbox,
+    who: &HashMap<String, Who>,
+    patience: Duration,
+) -> Result<(Stopped, Comparison)> {
+    let truths = server.truth()?;
+    let ids: Vec<&str> = truths.iter().map(|truth| truth.request_id.as_str()).collect();
+    let complete = |records: &[_]| {
+        calls(records).filter(|call| ids.contains(&call.request_id.as_str())).count() >= truths.len()
+    };
+    // What is missing is told by the comparison.
+    if let Err(error) = sensor.wait_for("a record of every call", patience, complete) {
+        eprintln!("{error:#}");
+    }
+    let fingerprints = sensor.fingerprints(who.keys())?;
+    let stopped = sensor.stop()?;
+    let known = Known { address: sandbox.address(), fingerprints: &fingerprints };
+    let result = compare(&truths, &stopped.records, &known, |truth| who.get(&truth.key).cloned());
+    eprintln!("{}", result.summary());
+    Ok((stopped, result))
 }
 
 /// Result of a comparison.
