@@ -14,6 +14,7 @@ use keywitness_tests::{
     sensor::{Sensor, calls},
     server::Server,
     setup,
+    wait::until,
 };
 use proto::v1::{CredentialAccess, Origin, Record, record::Body};
 
@@ -36,10 +37,13 @@ impl<'a> Scene<'a> {
         write(&self.sandbox.dir().join(name), text)
     }
 
-    /// Has the home folder known: one that no process had before is learned when the first one starts.
-    fn known_home(&self) -> Result<()> {
-        ensure!(self.sandbox.command("sleep").arg("1").status()?.success());
-        Ok(())
+    /// Has the home folder known, of which `file` is one: a home that no process had before is learned from the
+    /// first ones that start.
+    fn known_home(&self, file: &Path) -> Result<()> {
+        until("an open of the file to be told", SETTLE, || {
+            ensure!(self.sandbox.command("cat").arg(file).stdout(Stdio::null()).status()?.success());
+            Ok((!accesses(&self.sensor.records(), file).is_empty()).then_some(()))
+        })
     }
 
     /// A client that takes its key from `how`.
@@ -66,24 +70,24 @@ impl<'a> Scene<'a> {
 
     /// The accesses told of `path`.
     fn accesses(&mut self, path: &Path) -> Result<Vec<CredentialAccess>> {
-        let of = |records: &[Record]| -> Vec<CredentialAccess> {
-            let access = |record: &Record| match &record.body {
-                Some(Body::CredentialAccess(access)) => Some(access.as_ref().clone()),
-                _ => None,
-            };
-            let fits = |access: &CredentialAccess| {
-                access.file.as_ref().is_some_and(|file| Path::new(&file.path) == path)
-            };
-            records.iter().filter_map(access).filter(fits).collect()
-        };
         let mut found = Vec::new();
         let seen = std::cell::RefCell::new(&mut found);
         self.sensor.wait_for("the access", SETTLE, |records| {
-            **seen.borrow_mut() = of(records);
+            **seen.borrow_mut() = accesses(records, path);
             !seen.borrow().is_empty()
         })?;
         Ok(found)
     }
+}
+
+fn accesses(records: &[Record], path: &Path) -> Vec<CredentialAccess> {
+    let access = |record: &Record| match &record.body {
+        Some(Body::CredentialAccess(access)) => Some(access.as_ref().clone()),
+        _ => None,
+    };
+    let fits =
+        |access: &CredentialAccess| access.file.as_ref().is_some_and(|file| Path::new(&file.path) == path);
+    records.iter().filter_map(access).filter(fits).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<PathBuf> {
@@ -118,7 +122,7 @@ fn each_call_has_the_file_or_variable_that_its_key_came_from() -> Result<()> {
     // The file of a known client, by its home folder.
     let key = keys::openai("codex");
     let auth = scene.file(".codex/auth.json", &format!(r#"{{"OPENAI_API_KEY":"{key}"}}"#))?;
-    scene.known_home()?;
+    scene.known_home(&auth)?;
     let mut client = scene.client("json", "codex")?;
     finish(
         {
@@ -233,7 +237,7 @@ fn a_wrapper_shell_is_named_as_the_one_that_opened_the_file() -> Result<()> {
     let _server = Server::start(&sandbox)?;
     let mut scene = Scene::new(&sandbox)?;
     let auth = scene.file(".cache/huggingface/token", &format!("{}\n", keys::openai("wrapper")))?;
-    scene.known_home()?;
+    scene.known_home(&auth)?;
     let mut shell = sandbox.command("/bin/sh");
     // The shell reads the key itself; its child gets it through a pipe.
     shell.args(["-c", r#"read -r key <"$0"; echo $$; printf %s "$key" | "$@""#]).arg(&auth);

@@ -51,8 +51,10 @@ pub enum What {
 pub struct Source {
     /// What it is.
     pub what: What,
-    /// When it was opened or inherited.
+    /// When it was opened or inherited, at the latest.
     pub time_ns: u64,
+    /// The same, at the earliest: what tells of opened files may not say when.
+    pub after_ns: u64,
     /// The credentials in it.
     pub found: Vec<Found>,
     /// Why it was not read; empty when it was.
@@ -107,22 +109,22 @@ pub struct Origins {
 }
 
 impl Source {
-    /// A file that was opened.
-    pub fn file(time_ns: u64, file: OpenedFile) -> Self {
+    /// A file that was opened after the first and before the second time.
+    pub fn file(after_ns: u64, time_ns: u64, file: OpenedFile) -> Self {
         let OpenedFile { id, path, store, owner, found, unread } = file;
         let what = What::File { id, path, store, owner };
-        Self { what, time_ns, found, unread, opens: 1, told: 0 }
+        Self { what, time_ns, after_ns, found, unread, opens: 1, told: 0 }
     }
 
     /// An environment.
     pub fn environment(time_ns: u64, found: Vec<Found>, unread: String) -> Self {
-        Self { what: What::Environment, time_ns, found, unread, opens: 0, told: 0 }
+        Self { what: What::Environment, time_ns, after_ns: time_ns, found, unread, opens: 0, told: 0 }
     }
 
     /// A service that hands out credentials.
     pub fn metadata(time_ns: u64, address: String) -> Self {
         let what = What::Metadata { address };
-        Self { what, time_ns, found: Vec::new(), unread: String::new(), opens: 0, told: 0 }
+        Self { what, time_ns, after_ns: time_ns, found: Vec::new(), unread: String::new(), opens: 0, told: 0 }
     }
 
     fn holds(&self, fingerprint: &Fingerprint) -> Option<&Found> {
@@ -247,7 +249,8 @@ impl Origins {
         class: (Kind, Lifetime),
         before_ns: u64,
     ) -> Answer<'_> {
-        let levels: Vec<_> = self.lineage(process, before_ns).collect();
+        // The same credential is evidence enough that the open came first where that can be.
+        let levels: Vec<_> = self.lineage(process, before_ns, |source| source.after_ns).collect();
         for (at, (holder, sources)) in levels.iter().enumerate() {
             let holding = |file: bool| {
                 let fits = sources.iter().filter(move |source| source.is_file() == file);
@@ -289,25 +292,27 @@ impl Origins {
 
     /// The only credential that fits among those `process` could have used at `before_ns`.
     pub fn only(&self, process: ProcessKey, before_ns: u64, fits: impl Fn(&Found) -> bool) -> Option<Found> {
-        let levels: Vec<_> = self.lineage(process, before_ns).collect();
+        let levels: Vec<_> = self.lineage(process, before_ns, |source| source.time_ns).collect();
         let found = levels.iter().flat_map(|(_, sources)| sources.iter()).flat_map(|source| &source.found);
         let mut fitting = found.filter(|found| found.kind != Kind::RefreshToken && fits(found));
         let first = fitting.next()?;
         fitting.all(|other| other.fingerprint == first.fingerprint).then(|| first.clone())
     }
 
-    /// The process and its ancestors, each with the sources that existed when it handed them down.
+    /// The process and its ancestors, each with the sources that existed, by the time `opened_ns` says, when it
+    /// handed them down.
     fn lineage(
         &self,
         process: ProcessKey,
         before_ns: u64,
+        opened_ns: impl Fn(&Source) -> u64,
     ) -> impl Iterator<Item = (ProcessKey, Vec<&Source>)> {
         let mut next = Some((self.name(process), before_ns));
         std::iter::from_fn(move || {
             let (process, before_ns) = next?;
             let holder = self.holders.get(&process)?;
             next = holder.parent.map(|parent| (parent, holder.forked_ns.min(before_ns)));
-            let sources = holder.sources.iter().filter(|source| source.time_ns <= before_ns);
+            let sources = holder.sources.iter().filter(|source| opened_ns(source) <= before_ns);
             Some((process, sources.collect()))
         })
         .take(MAX_DEPTH)

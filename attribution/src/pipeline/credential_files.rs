@@ -76,6 +76,10 @@ impl Attribution {
         access: Option<Access>,
         file: OpenedFile,
     ) {
+        let after_ns = match &opener {
+            Opener::Exact(_) => time_ns,
+            Opener::Pid { after_ns, .. } => *after_ns,
+        };
         let task = match opener {
             Opener::Exact(task) => {
                 self.processes.seen(&task);
@@ -93,10 +97,10 @@ impl Attribution {
         let Some(task) = task else {
             self.counts.openers_unknown += 1;
             let process = v1::Process { unknown_reason: NO_OPENER.into(), ..Default::default() };
-            let access = self.access(None, process, access, &Source::file(time_ns, file), 1);
+            let access = self.access(None, process, access, &Source::file(after_ns, time_ns, file), 1);
             return self.emit(time_ns, Body::CredentialAccess(Box::new(access)));
         };
-        let mut source = Source::file(time_ns, file);
+        let mut source = Source::file(after_ns, time_ns, file);
         // Repeated opens are told together, by the sweep.
         let first = !self.origins.knows(task.process, &source);
         if first {

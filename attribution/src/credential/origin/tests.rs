@@ -20,7 +20,11 @@ fn key(pid: u32) -> ProcessKey {
 fn file(time_ns: u64, inode: u64, secret: &str) -> Source {
     let id = FileId { device: 1, inode };
     let path = format!("/f{inode}");
-    Source::file(time_ns, OpenedFile { id, path, found: vec![found(secret, "/k")], ..OpenedFile::default() })
+    Source::file(
+        time_ns,
+        time_ns,
+        OpenedFile { id, path, found: vec![found(secret, "/k")], ..OpenedFile::default() },
+    )
 }
 
 fn environment(time_ns: u64, secret: &str) -> Source {
@@ -66,6 +70,17 @@ fn a_child_has_what_its_parent_had_before_it_was_made() {
     origins.add(key(2), file(40, 7, "s"));
     assert!(told(&origins, 3, 99).starts_with("unknown"), "opened after the fork");
     assert_eq!(told(&origins, 4, 99), "/f7 /k of 2");
+}
+
+#[test]
+fn an_open_of_uncertain_time_counts_for_what_is_seen_and_not_for_what_is_inferred() {
+    let mut origins = Origins::default();
+    origins.fork(key(1), key(2), 10);
+    origins.fork(key(2), key(3), 30);
+    origins.add(key(2), Source { after_ns: 25, ..file(40, 7, "s") });
+    assert_eq!(told(&origins, 3, 99), "/f7 /k of 2");
+    assert_eq!(origins.only(key(3), 99, |_| true), None);
+    assert!(origins.only(key(2), 99, |_| true).is_some());
 }
 
 #[test]
@@ -205,6 +220,6 @@ fn an_unread_file_is_the_reason() {
     let mut origins = Origins::default();
     origins.fork(key(1), key(2), 10);
     let opened = OpenedFile { path: "/x".into(), unread: "too large".into(), ..OpenedFile::default() };
-    origins.add(key(2), Source::file(20, opened));
+    origins.add(key(2), Source::file(20, 20, opened));
     assert_eq!(told(&origins, 2, 99), "unknown: /x could not be read: too large");
 }
