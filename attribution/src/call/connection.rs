@@ -6,13 +6,15 @@ use super::reader::Reader;
 use super::websocket::Session;
 use super::{Call, Finished, Toolkit};
 use crate::decode::http::{BrokenReason, Event, Side};
-use crate::event::{Direction, ProcessKey, Task};
+use crate::event::{Direction, Plaintext, ProcessKey, Task};
 use crate::flow::{Host, HostEvidence};
 
 /// Calls under way on one connection (HTTP/2 streams, HTTP/1 pipelining); more are not followed.
 const MAX_CALLS: usize = 1024;
 /// Requests without a call on a host that also serves models, after which the connection is given up.
 const MAX_STRANGE: u32 = 32;
+/// Most bytes of answers that wait for their request.
+const MAX_EARLY: usize = 64 * 1024;
 /// Why calls have no end when what follows cannot be placed.
 const REPOSITIONED: &str = "the place of what followed on its connection is not known";
 
@@ -72,6 +74,16 @@ pub struct Connection {
     waiting: u32,
     /// Position of the next byte of writes and reads; unknown before the first.
     next: [Option<u64>; 2],
+    /// Read by one thread before the write of another returned: waits for what it answers.
+    early: Vec<Early>,
+}
+
+/// A read before its request.
+struct Early {
+    task: Task,
+    position: u64,
+    bytes: Plaintext,
+    time_ns: u64,
 }
 
 impl Connection {
@@ -92,6 +104,7 @@ impl Connection {
             strange: 0,
             waiting: 0,
             next: [None; 2],
+            early: Vec::new(),
         }
     }
 
@@ -112,8 +125,34 @@ impl Connection {
 
     /// Takes a part of a read or write. What its position shows to be missing before it becomes a gap.
     pub fn data(&mut self, kit: &Toolkit, piece: Piece<'_>, out: &mut Vec<Finished>) {
+        if self.is_early(piece) {
+            let Piece { task, position, bytes, time_ns, .. } = piece;
+            self.early.push(Early { task: task.clone(), position, bytes: Plaintext::copy(bytes), time_ns });
+            return;
+        }
+        // With a request missing in between, whose answer it was is not known.
+        if piece.direction == Direction::Write && piece.position != self.next[0].unwrap_or(0) {
+            self.early.clear();
+        }
+        self.take(kit, piece, out);
+        if piece.direction == Direction::Write {
+            for Early { task, position, bytes, time_ns } in std::mem::take(&mut self.early) {
+                let direction = Direction::Read;
+                self.take(kit, Piece { task: &task, direction, position, bytes: &bytes, time_ns }, out);
+            }
+        }
+    }
+
+    fn is_early(&self, piece: Piece<'_>) -> bool {
+        let waiting: usize = self.early.iter().map(|early| early.bytes.len()).sum();
+        piece.direction == Direction::Read
+            && (waiting > 0 || self.reader.answers_early(piece.bytes))
+            && waiting + piece.bytes.len() <= MAX_EARLY
+    }
+
+    fn take(&mut self, kit: &Toolkit, piece: Piece<'_>, out: &mut Vec<Finished>) {
         let Piece { direction, position, bytes, time_ns, .. } = piece;
-        self.last_ns = time_ns;
+        self.last_ns = self.last_ns.max(time_ns);
         let missing = self.place(piece, out);
         let end = position.saturating_add(bytes.len() as u64);
         match direction {

@@ -45,6 +45,14 @@ impl Reader {
         }
     }
 
+    /// Whether bytes that the client read answer a request that was not seen yet.
+    pub(super) fn answers_early(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Http1(http1) => http1.answers_early(bytes),
+            Self::Http2(_) => false,
+        }
+    }
+
     /// Why nothing more of a direction is read, if that is known for good.
     pub(super) fn lost(&self) -> Option<BrokenReason> {
         match self {

@@ -180,7 +180,8 @@ pub(super) fn deliver(call: &Call, total: u32, tgid: u32, connection: Handle, na
 /// Socket cookie and position of these bytes when this TLS object is the client side of the connection.
 ///
 /// Both ends of a loopback connection hold the same random. The client is the object that wrote a
-/// request; the object that reads requests or writes responses is a server and is left alone.
+/// request; the object that reads requests or writes responses is a server and is left alone. Another thread may
+/// have read the answer before the write of the first request returns: who reads a response first is the client, too.
 #[inline(always)]
 pub(super) fn client_side(
     connection: &Handle,
@@ -196,7 +197,10 @@ pub(super) fn client_side(
             // SAFETY: the entry stays valid for this run; both fields only ever hold one client's
             // values, and a lost race is settled by the next request.
             unsafe {
-                if request {
+                let answer = call.direction == direction::READ
+                    && (*known).object == 0
+                    && [first[0], first[1], first[2], first[3]] == *b"HTTP";
+                if request || answer {
                     (*known).object = call.object;
                     (*known).tgid = tgid;
                 } else if (*known).object != call.object || (*known).tgid != tgid {

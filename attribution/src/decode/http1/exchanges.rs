@@ -58,6 +58,15 @@ impl Exchanges {
         Skipped { request_bytes: self.request.skipped, response_bytes: self.response.skipped }
     }
 
+    /// Whether bytes that the client read answer a request that was not seen yet: nothing is open.
+    pub fn answers_early(&self, bytes: &[u8]) -> bool {
+        let idle = |inbound: &Inbound| matches!(inbound.phase, Phase::Head) && inbound.head.is_empty();
+        self.pending.is_empty()
+            && idle(&self.request)
+            && idle(&self.response)
+            && looks_like_response(bytes) == Outcome::Match(())
+    }
+
     /// Bytes that the client wrote at `now_ns`.
     pub fn request_bytes(&mut self, bytes: &[u8], now_ns: u64, sink: &mut impl Sink) {
         if matches!(self.request.phase, Phase::Lost) && looks_like_request(bytes) != Outcome::NoMatch {

@@ -294,6 +294,33 @@ fn a_gap_in_a_request_names_no_model_from_the_prompt() {
 }
 
 #[test]
+fn an_answer_that_another_thread_read_first_waits_for_its_request() {
+    let (mut script, client) = agent();
+    let answer = answer((17, 5));
+    let (head, rest) = answer.split_at(60);
+    for _ in 0..2 {
+        script.read(&client, head).read(&client, rest).write(&client, request(KEY, "m"));
+    }
+    let told = script.close(&client).run();
+    let calls = told.calls();
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert_eq!((call.incomplete_reason.as_str(), call.status), ("", Some(200)));
+        assert_eq!(call.tokens.unwrap().input, Some(17));
+    }
+}
+
+#[test]
+fn an_answer_whose_request_was_lost_answers_no_other() {
+    let (mut script, client) = agent();
+    script.call(&client, KEY, (1, 1)).lose(&client, Direction::Write, 200).read(&client, answer((17, 5)));
+    let told = script.write(&client, request(KEY, "m")).close(&client).run();
+    let told: Vec<_> = told.calls().into_iter().map(|call| call.tokens.unwrap().input).collect();
+    assert_eq!(told.first(), Some(&Some(1)));
+    assert!(!told.contains(&Some(17)), "{told:?}");
+}
+
+#[test]
 fn a_connection_closed_in_a_response_gives_an_incomplete_call() {
     let (mut script, client) = agent();
     let answer = answer((17, 5));
