@@ -355,6 +355,19 @@ pub enum Event {
         /// Plaintext.
         bytes: Plaintext,
     },
+    /// A packet of a cleartext connection whose first payload was told, or part of it; again and in any order.
+    Cleartext {
+        /// When.
+        time_ns: u64,
+        /// Socket cookie.
+        cookie: u64,
+        /// Direction.
+        direction: Direction,
+        /// Payload bytes of this direction before this part, modulo 2^32.
+        position: u32,
+        /// Payload.
+        bytes: Plaintext,
+    },
     /// What is known of the TLS library of a process.
     Library {
         /// The process.

@@ -15,6 +15,7 @@ use crate::identity::{arguments, process::ProcessTable, workload::Workloads};
 use crate::policy::Policy;
 use crate::session::Sessions;
 
+mod cleartext;
 mod connections;
 mod credential_files;
 mod flows;
@@ -180,6 +181,10 @@ impl Attribution {
                 self.at(time_ns);
                 let piece = Piece { task: &task, direction, position, bytes: &bytes, time_ns };
                 self.plaintext(connection, by_random, cookie, piece);
+            }
+            Event::Cleartext { time_ns, cookie, direction, position, bytes } => {
+                self.at(time_ns);
+                self.packet(cookie, direction, position, bytes);
             }
             Event::Library { process, library } => self.libraries.insert(process, library),
             Event::Decoded { time_ns, what } => {

@@ -69,7 +69,7 @@ pub enum Decoded {
 pub fn recordable(event: &Event, kit: &Toolkit) -> Option<Event> {
     let mut event = event.clone();
     match &mut event {
-        Event::Tls { .. } => return None,
+        Event::Tls { .. } | Event::Cleartext { .. } => return None,
         Event::Payload { shape: Shape::Tls, .. } => {}
         Event::Payload { bytes, offset, .. } => *bytes = masked(bytes.len(), *offset),
         Event::Exec { image, .. } | Event::Running { image, .. } => {

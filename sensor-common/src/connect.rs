@@ -45,6 +45,10 @@ layout! {
         pub wanted: u32,
         /// Payload bytes captured so far.
         pub captured: u32,
+        /// Sequence number of the first payload byte received (cleartext).
+        pub answer_seq: u32,
+        /// 1 when answers are copied before it is decided where a cleartext connection goes.
+        pub asks: u32,
         /// First half of the TLS client random, zero when none was seen.
         pub random: [u8; 16],
     }

@@ -21,8 +21,8 @@ pub mod state {
     pub const NEW: u32 = 0;
     /// A TLS ClientHello, more of it awaited.
     pub const TLS: u32 = 1;
-    /// A cleartext HTTP/1 request head, more of it awaited.
-    pub const HTTP: u32 = 2;
+    /// A cleartext HTTP/1 connection: [`crate::cleartext`] follows it.
+    pub const CLEAR: u32 = 2;
     /// An HTTP CONNECT: a TLS ClientHello may follow in the tunnel.
     pub const TUNNEL: u32 = 3;
     /// Nothing more is read of this flow.

@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod cleartext;
 pub mod connect;
 pub mod dns;
 pub mod flow;
@@ -50,11 +51,13 @@ pub mod kind {
     pub const DNS: u16 = 6;
     /// Plaintext of a TLS connection ([`crate::tls::Data`]).
     pub const TLS: u16 = 7;
+    /// What a cleartext connection carried ([`crate::cleartext::Data`]).
+    pub const CLEARTEXT: u16 = 8;
     /// How many kinds there are.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 9;
     /// Names in records and metrics, by kind.
     pub const NAMES: [&str; COUNT as usize] =
-        ["fork", "exec", "exit", "connect", "payload", "close", "dns", "tls"];
+        ["fork", "exec", "exit", "connect", "payload", "close", "dns", "tls", "cleartext"];
 }
 
 /// Why the kernel side could not deliver something.

@@ -1,6 +1,7 @@
 //! The programs, one file per hook family.
 
 mod aead;
+mod cleartext;
 mod connect;
 mod dns;
 mod flow;

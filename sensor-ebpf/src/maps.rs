@@ -82,6 +82,10 @@ pub static AEAD_ROOM: PerCpuArray<Sealed> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static AEAD_ACTIVE: Array<u32> = Array::with_max_entries(1, 0);
 
+/// 1 once a cleartext request was sent whose answer is wanted: only then arriving packets are looked at.
+#[map]
+pub static CLEAR_ACTIVE: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Where each probed library keeps the client random. Learned here, read by user space.
 #[map]
 pub static LAYOUTS: Array<Layout> = Array::with_max_entries(MAX_TARGETS, 0);

@@ -30,6 +30,8 @@ pub struct Route {
     pub host: Option<Host>,
     /// Remote end, when bound to a flow.
     pub remote: Option<SocketAddr>,
+    /// There is no TLS on it.
+    pub cleartext: bool,
 }
 
 /// A part of what one read or write carried.
@@ -335,8 +337,7 @@ impl Reading<'_> {
         };
         // Some hosts serve other things next to models: there one request says nothing of the next.
         let may_follow = host.as_ref().is_some_and(|host| self.kit.catalogue.is_model_host(&host.name));
-        let call =
-            Call::begin(self.kit, self.task, host, self.route.remote, id, at_ns, method, target, header);
+        let call = Call::begin(self.kit, self.task, host, self.route, id, at_ns, method, target, header);
         match call {
             Some(call) => {
                 *self.requests = Some(true);

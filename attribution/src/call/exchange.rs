@@ -1,12 +1,10 @@
 //! One call: from its request head to what its response says it used.
 
-use std::net::SocketAddr;
-
 use proto::v1::{Credential, Tokens};
 use serde::{Deserialize, Serialize};
 
-use super::Toolkit;
 use super::websocket::Session;
+use super::{Route, Toolkit};
 use crate::credential::Found;
 use crate::decode::{content, sse};
 use crate::endpoint::{OperationMatch, Provider, RequestFacts};
@@ -113,7 +111,7 @@ impl Call {
         kit: &Toolkit,
         task: &Task,
         mut host: Option<Host>,
-        remote: Option<SocketAddr>,
+        route: &Route,
         id: u64,
         at_ns: u64,
         method: &str,
@@ -124,9 +122,14 @@ impl Call {
         let provider = match by_host {
             Some(provider) => provider,
             None => {
-                let provider = kit.catalogue.address(remote?)?;
+                let remote = route.remote?;
+                let usual = || kit.catalogue.self_hosted(remote, method, target).filter(|_| route.cleartext);
+                let (provider, evidence) = match kit.catalogue.address(remote) {
+                    Some(provider) => (provider, HostEvidence::Configured),
+                    None => (usual()?, HostEvidence::UsualPort),
+                };
                 let name = host.map(|host| host.name).unwrap_or_default();
-                host = Some(Host { name, evidence: HostEvidence::Configured });
+                host = Some(Host { name, evidence });
                 provider
             }
         };

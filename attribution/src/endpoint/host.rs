@@ -89,11 +89,36 @@ impl Catalogue {
         fits.then_some(provider)
     }
 
+    /// The self-hosted server that `address` usually is of: on this host or in a private network, at a port and with a
+    /// request that only one such server has.
+    pub fn self_hosted(&self, address: SocketAddr, method: &str, target: &str) -> Option<&Provider> {
+        // A port that needs privileges is of anything.
+        if !is_near(address.ip().to_canonical()) || address.port() < 1024 {
+            return None;
+        }
+        let path = segments(target)?;
+        let mut fitting = self.providers.iter().filter(|provider| {
+            provider.entry.self_hosted
+                && provider.entry.ports.contains(&address.port())
+                && provider.operations.find(method, &path, false, false).is_some()
+        });
+        let only = fitting.next()?;
+        fitting.next().is_none().then_some(only)
+    }
+
     /// The provider that the user configured for an address; no built-in entry has one.
     pub fn address(&self, address: SocketAddr) -> Option<&Provider> {
         let ip = address.ip().to_canonical();
         let socket = self.hosts.sockets.get(&SocketAddr::new(ip, address.port()));
         self.providers.get(*socket.or_else(|| self.hosts.addresses.get(&ip))?)
+    }
+}
+
+/// Whether an address is of this host, its link or a private network (RFC 1918, RFC 3927, RFC 4193).
+fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 

@@ -65,7 +65,13 @@ impl Operations {
         Ok(Self(out))
     }
 
-    fn find(&self, method: &str, path: &[String], weak: bool, anywhere: bool) -> Option<OperationMatch> {
+    pub(super) fn find(
+        &self,
+        method: &str,
+        path: &[String],
+        weak: bool,
+        anywhere: bool,
+    ) -> Option<OperationMatch> {
         self.0
             .iter()
             .filter(|pattern| pattern.operation.weak == weak && pattern.method.fits(method))

@@ -1,11 +1,13 @@
 //! The flow table, by socket cookie: what a flow is for, and what was learned of it.
 
 mod names;
+mod order;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 pub use names::Names;
+pub use order::Order;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::client_hello::{ClientHello, client_hello};
@@ -30,6 +32,8 @@ pub enum HostEvidence {
     Dns,
     /// The user configured the address.
     Configured,
+    /// A request that a self-hosted server takes went to the port it usually has, on this host or a private network.
+    UsualPort,
 }
 
 impl HostEvidence {
@@ -40,6 +44,7 @@ impl HostEvidence {
             Self::HttpHost => "http_host",
             Self::Dns => "dns",
             Self::Configured => "configured",
+            Self::UsualPort => "usual_port",
         }
     }
 }
@@ -94,6 +99,8 @@ pub struct Flow {
     pub tunnel: bool,
     /// Last sign of life, nanoseconds.
     pub last_ns: u64,
+    /// Cleartext requests and answers on their way into order.
+    pub orders: [Order; 2],
     position: usize,
     read: bool,
     buffer: Vec<u8>,
@@ -116,6 +123,7 @@ impl Flow {
             pre_existing: false,
             tunnel: false,
             last_ns: 0,
+            orders: Default::default(),
             position: 0,
             read: false,
             buffer: Vec::new(),

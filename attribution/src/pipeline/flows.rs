@@ -1,14 +1,13 @@
 //! Flows: where they go, by their first payload and by DNS.
 
-use super::{Attribution, MAX_CONNECTIONS, Name, Output};
-use crate::call::{Connection, Piece, Route};
-use crate::decode::{Outcome, dns, http1};
+use super::{Attribution, Name, Output};
+use crate::decode::{Outcome, dns};
 use crate::endpoint::HostMatch;
-use crate::event::{Direction, FlowInfo, Handle, Plaintext, ProcessKey, Protocol, Shape};
+use crate::event::{FlowInfo, Handle, Plaintext, ProcessKey, Protocol, Shape};
 use crate::flow::{Flow, Host, HostEvidence, Verdict};
 
-/// Why a call of a cleartext connection has no end.
-const HEAD_ONLY: &str = "only the request head of cleartext is read";
+/// Why calls of a cleartext connection have no end that was not seen to close.
+const RECONNECTED: &str = "its socket was connected again";
 
 impl Attribution {
     pub(super) fn dns(&mut self, cgroup_id: u64, process: Option<ProcessKey>, message: &[u8]) {
@@ -36,7 +35,7 @@ impl Attribution {
             None if offset > 0 => return,
             // The socket connected again, and the end of its first flow was not told.
             Some(known) if known.info.opened_ns != info.opened_ns => {
-                self.end_connection(Name::Cleartext(info.cookie), HEAD_ONLY);
+                self.end_connection(Name::Cleartext(info.cookie), RECONNECTED);
                 if let Some(flow) = self.flows.remove(info.cookie) {
                     self.flow_record(flow, None);
                 }
@@ -154,67 +153,8 @@ impl Attribution {
         }
     }
 
-    /// Reads the request head of a cleartext flow; its response is not seen.
-    fn cleartext(&mut self, info: &FlowInfo, offset: u32, bytes: &[u8]) {
-        let name = Name::Cleartext(info.cookie);
-        if self.connections.get(name).is_none() {
-            if self.flows.get(info.cookie).is_some_and(|flow| flow.tunnel) {
-                return;
-            }
-            if http1::looks_like_request(bytes) == Outcome::NoMatch {
-                self.flows.remove(info.cookie);
-                return;
-            }
-            if self.connections.len() >= MAX_CONNECTIONS {
-                self.counts.connections_refused += 1;
-                return;
-            }
-            let host = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns);
-            let host = host.map(|name| Host { name: name.to_owned(), evidence: HostEvidence::Dns });
-            let route = Route { host, remote: Some(info.remote) };
-            self.connections.insert(name, Connection::new(info.task.process, info.cookie, "", route));
-        }
-        let kit = self.kit.clone();
-        let Some(known) = self.connections.get_mut(name) else { return };
-        let (task, direction, position) = (&info.task, Direction::Write, u64::from(offset));
-        let piece = Piece { task, direction, position, bytes, time_ns: self.now_ns };
-        let mut finished = Vec::new();
-        known.data(&kit, piece, &mut finished);
-        let (requests, tunnel, told) = (known.requests, known.tunnel, known.told.clone());
-        match requests {
-            Some(true) => {
-                let mut first = false;
-                if let Some(flow) = self.flows.get_mut(info.cookie) {
-                    first = flow.verdict != Verdict::Model;
-                    flow.verdict = Verdict::Model;
-                    if let Some((host, provider)) = told {
-                        (flow.host, flow.provider) = (Some(host), Some(provider));
-                    }
-                }
-                if first {
-                    self.called(info.task.process);
-                }
-            }
-            Some(false) => {
-                self.connections.remove(name);
-                match self.flows.get_mut(info.cookie) {
-                    // A tunnel may still show a ClientHello.
-                    Some(flow) if tunnel => flow.tunnel = true,
-                    _ => {
-                        self.flows.remove(info.cookie);
-                    }
-                }
-            }
-            None => {}
-        }
-        // Without responses a call ends before its flow only when there are too many.
-        for call in finished {
-            self.call_record(name, info.cookie, "", call);
-        }
-    }
-
     pub(super) fn closed(&mut self, info: &FlowInfo, connection: Option<Handle>, sent: u64, received: u64) {
-        self.end_connection(Name::Cleartext(info.cookie), HEAD_ONLY);
+        self.close_cleartext(info.cookie);
         if let Some(connection) = connection {
             self.close_connection(Name::Random(connection));
             self.out.push(Output::Ended(connection));

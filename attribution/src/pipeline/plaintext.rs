@@ -58,6 +58,7 @@ impl Attribution {
                 let route = Route {
                     remote: flow.map(|flow| flow.info.remote),
                     host: self.flows.get(cookie).and_then(|flow| flow.host.clone()),
+                    cleartext: false,
                 };
                 return Connection::new(user, cookie, "", route);
             }

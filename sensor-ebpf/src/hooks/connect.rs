@@ -138,6 +138,8 @@ fn opened(ctx: &SockAddrContext, remote: Address) {
         packets: 0,
         wanted: 0,
         captured: 0,
+        answer_seq: 0,
+        asks: 0,
         random: [0; 16],
     };
     if flows::put(&flow).is_none() {

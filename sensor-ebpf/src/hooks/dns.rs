@@ -18,7 +18,7 @@ use sensor_common::{
 };
 
 use super::{
-    aead,
+    aead, cleartext,
     packet::{self, TCP, UDP},
 };
 use crate::{
@@ -47,6 +47,7 @@ fn kw_ingress(ctx: SkBuffContext) -> i32 {
 fn look(ctx: &SkBuffContext) -> Option<()> {
     let transport = packet::transport(ctx)?;
     if transport.protocol == TCP {
+        cleartext::received(ctx, transport.offset);
         return aead::received(ctx, transport.offset);
     }
     if transport.protocol != UDP {

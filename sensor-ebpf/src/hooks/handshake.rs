@@ -4,8 +4,8 @@
 //! library or system call sent them, before segmentation by the device: a ClientHello larger than one
 //! segment usually comes in one piece. Packets without payload return after the headers; packets of a
 //! flow that is done after one look-up of its socket cookie. The client random of a ClientHello goes
-//! into a table by which the TLS hook finds the socket of a TLS object. Missed: payload sent before the
-//! sensor started, kernel TLS, and the second request head of a cleartext connection.
+//! into a table by which the TLS hook finds the socket of a TLS object. A cleartext request is the beginning of
+//! what `cleartext` reads. Missed: payload sent before the sensor started, and kernel TLS.
 
 use core::ptr::addr_of_mut;
 
@@ -25,7 +25,7 @@ use sensor_common::{
 };
 
 use super::{
-    aead, http,
+    aead, cleartext, http,
     packet::{self, Payload, TCP, UDP},
 };
 use crate::{
@@ -55,7 +55,7 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
         TCP => packet::tcp_payload(ctx, transport.offset)?,
         UDP => {
             let offset = transport.offset + UDP_HEADER;
-            Payload { seq: 0, offset, len: (ctx.len() as usize).checked_sub(offset)? }
+            Payload { seq: 0, ack: 0, offset, len: (ctx.len() as usize).checked_sub(offset)? }
         }
         _ => return None,
     };
@@ -73,8 +73,14 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
     if flow.local.port == 0 {
         flow.local = packet::source(ctx, transport)?;
     }
-    let Payload { seq, offset, len } = payload;
-    if transport.protocol == UDP { quic(ctx, entry, offset, len) } else { tcp(ctx, entry, seq, offset, len) }
+    let Payload { seq, offset, len, .. } = payload;
+    if transport.protocol == UDP {
+        return quic(ctx, entry, offset, len);
+    }
+    if flow.state == state::CLEAR {
+        return cleartext::sent(ctx, entry, seq, offset, len);
+    }
+    tcp(ctx, entry, payload)
 }
 
 #[inline(always)]
@@ -132,7 +138,8 @@ fn quic(ctx: &SkBuffContext, entry: Entry, offset: usize, len: usize) -> Option<
 }
 
 #[inline(always)]
-fn tcp(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize) -> Option<()> {
+fn tcp(ctx: &SkBuffContext, entry: Entry, payload: Payload) -> Option<()> {
+    let Payload { seq, offset, len, .. } = payload;
     let flow = entry.flow();
     flow.packets = flow.packets.wrapping_add(1);
     if flow.packets > MAX_PACKETS {
@@ -140,11 +147,11 @@ fn tcp(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize) -
         return None;
     }
     if flow.state == state::NEW || flow.state == state::TUNNEL {
-        begin(ctx, entry, seq, offset, len)?;
+        begin(ctx, entry, payload)?;
     }
     let shape = match flow.state {
         state::TLS => shape::TLS,
-        state::HTTP | state::TUNNEL => shape::HTTP,
+        state::TUNNEL => shape::HTTP,
         _ => return None,
     };
     let position = seq.wrapping_sub(flow.first_seq);
@@ -179,7 +186,8 @@ fn tcp(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize) -
 
 /// Decides what a flow is from its first payload.
 #[inline(always)]
-fn begin(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize) -> Option<()> {
+fn begin(ctx: &SkBuffContext, entry: Entry, payload: Payload) -> Option<()> {
+    let Payload { seq, ack, offset, len } = payload;
     let flow = entry.flow();
     let first = peek(ctx, offset, len)?;
     // Handshake record of TLS 1.x that holds a ClientHello (RFC 8446 5.1, 4).
@@ -216,9 +224,21 @@ fn begin(ctx: &SkBuffContext, entry: Entry, seq: u32, offset: usize, len: usize)
     }
     flow.first_seq = seq;
     if http::is_method([first[0], first[1], first[2], first[3]]) {
-        flow.state = if first[..4] == *b"CONN" { state::TUNNEL } else { state::HTTP };
-        flow.wanted = MAX_CAPTURE;
-        return Some(());
+        if first[..4] == *b"CONN" {
+            flow.state = state::TUNNEL;
+            flow.wanted = MAX_CAPTURE;
+            return Some(());
+        }
+        flow.state = state::CLEAR;
+        flow.answer_seq = ack;
+        cleartext::begins(flow, first[..4] == *b"POST");
+        let head = if len < CHUNK { len } else { CHUNK };
+        if chunk(ctx, entry, shape::HTTP, 0, offset, head).is_none() {
+            flow.state = state::DONE;
+        } else if len > head {
+            cleartext::sent(ctx, entry, seq.wrapping_add(head as u32), offset + head, len - head);
+        }
+        return None;
     }
     flow.state = state::DONE;
     // SAFETY: a shared read of a map value.

@@ -58,6 +58,8 @@ pub fn transport(ctx: &SkBuffContext) -> Option<Transport> {
 pub struct Payload {
     /// Sequence number of its first byte; 0 for UDP.
     pub seq: u32,
+    /// Sequence number of the next byte awaited from the other side; 0 for UDP.
+    pub ack: u32,
     /// Bytes before it.
     pub offset: usize,
     /// Its length, never 0.
@@ -72,10 +74,11 @@ pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<Payload> {
         return None;
     }
     // SAFETY: the whole fixed header was checked right above.
-    let (seq, words) = unsafe {
+    let (seq, ack, words) = unsafe {
         let header = (start + at) as *const u8;
         (
             u32::from_be_bytes([*header.add(4), *header.add(5), *header.add(6), *header.add(7)]),
+            u32::from_be_bytes([*header.add(8), *header.add(9), *header.add(10), *header.add(11)]),
             *header.add(12) >> 4,
         )
     };
@@ -84,7 +87,7 @@ pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<Payload> {
     if total <= offset {
         return None;
     }
-    Some(Payload { seq, offset, len: total - offset })
+    Some(Payload { seq, ack, offset, len: total - offset })
 }
 
 /// Source address and port of a packet.

@@ -145,6 +145,8 @@ impl Tables {
             packets: 0,
             wanted: 0,
             captured: 1,
+            answer_seq: 0,
+            asks: 0,
             random: [0; 16],
         };
         self.flows.set(slot(flow.cookie), PodFlow(known), 0)

@@ -90,6 +90,17 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                 message: message.to_vec(),
             })
         }
+        raw::kind::CLEARTEXT => {
+            let (event, rest): (&raw::cleartext::Data, _) = prefix(bytes)?;
+            let data = rest.get(..event.header.data_len as usize).ok_or(Malformed::Short)?;
+            Ok(Event::Cleartext {
+                time_ns: event.header.time_ns,
+                cookie: event.cookie,
+                direction: direction(event.direction),
+                position: event.position,
+                bytes: Plaintext::copy(data),
+            })
+        }
         raw::kind::TLS => {
             let (event, rest): (&raw::tls::Data, _) = prefix(bytes)?;
             let data = rest.get(..event.header.data_len as usize).ok_or(Malformed::Short)?;
@@ -99,17 +110,17 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                 connection: event.connection.bytes,
                 by_random: event.handle == raw::tls::handle::RANDOM,
                 cookie: event.cookie,
-                direction: if event.direction == raw::tls::direction::READ {
-                    Direction::Read
-                } else {
-                    Direction::Write
-                },
+                direction: direction(event.direction),
                 position: event.position,
                 bytes: Plaintext::copy(data),
             })
         }
         _ => Err(Malformed::Kind),
     }
+}
+
+fn direction(told: u32) -> Direction {
+    if told == raw::tls::direction::READ { Direction::Read } else { Direction::Write }
 }
 
 fn prefix<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(

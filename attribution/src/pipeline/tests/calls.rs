@@ -361,20 +361,73 @@ fn an_upgrade_ends_the_call_and_what_follows_is_not_read() {
     assert_eq!((call.status, call.credential.unwrap().fingerprint), (Some(101), fingerprint(KEY)));
 }
 
-#[test]
-fn of_cleartext_only_the_request_is_told() {
+/// A program that sends a request without TLS to `address`.
+fn clear(address: &str, path: &str) -> (Script, Client, Vec<u8>) {
     let mut script = Script::new();
     script.exec(9, 1, "/usr/bin/agent");
-    let client = Client::new(9, 3).to(CONFIGURED);
-    script.payload(&client, Shape::Http, &request_to("llm", "/v1/chat/completions", KEY, "gpt-4o"));
+    let client = Client::new(9, 3).to(address);
+    let request = request_to("llm", path, KEY, "gpt-4o");
+    script.payload(&client, Shape::Http, &request);
+    (script, client, request)
+}
+
+#[test]
+fn calls_without_tls_are_read_from_packets_in_any_order() {
+    let (mut script, client, request) = clear("127.0.0.1:8000", "/v1/chat/completions");
+    let (first, second) = (answer((17, 5)), answer((3, 2)));
+    script.packet(&client, Direction::Read, 40, &first[40..]).packet(
+        &client,
+        Direction::Read,
+        0,
+        &first[..50],
+    );
+    // The same connection is used again; a packet comes twice.
+    script.packet(&client, Direction::Write, request.len(), &request);
+    script.packet(&client, Direction::Write, request.len(), &request[..20]);
+    script.packet(&client, Direction::Read, first.len(), &second);
+    let told = script.close(&client).run();
+    let calls = told.calls();
+    let tokens = |at: usize| calls[at].tokens.clone().unwrap().input;
+    assert_eq!((calls.len(), tokens(0), tokens(1)), (2, Some(17), Some(3)));
+    for call in &calls {
+        assert_eq!((call.binding.as_str(), call.flow_id.as_str()), ("cleartext", "3"));
+        assert_eq!((call.status, call.incomplete_reason.as_str()), (Some(200), ""));
+    }
+    assert_eq!(told.verdicts(), [true]);
+}
+
+#[test]
+fn a_request_without_tls_whose_answer_is_not_seen_is_told() {
+    let (mut script, client, _) = clear(CONFIGURED, "/v1/chat/completions");
     let told = script.close(&client).run();
     let call = told.one_call();
     assert_eq!((call.binding.as_str(), call.flow_id.as_str()), ("cleartext", "3"));
     assert_eq!((call.model_requested.as_str(), call.status), ("gpt-4o", None));
     assert_eq!(call.credential.unwrap().fingerprint, fingerprint(KEY));
-    assert!(call.incomplete_reason.contains("cleartext"));
+    assert!(!call.incomplete_reason.is_empty());
     assert_eq!(told.flows().remove(0).tls, None);
     assert!(told.outputs.iter().any(|output| matches!(output, Output::Learned(_))));
+}
+
+#[test]
+fn a_server_at_home_is_known_by_port_and_request_and_only_nearby() {
+    for (address, path, provider) in [
+        ("127.0.0.1:11434", "/api/chat", Some("ollama")),
+        ("10.1.2.3:8000", "/v1/chat/completions", Some("vllm")),
+        ("[fd00::1]:4000", "/v1/messages", Some("litellm_proxy")),
+        ("127.0.0.1:11434", "/orders", None),
+        ("127.0.0.1:9000", "/api/chat", None),
+        ("9.9.9.9:11434", "/api/chat", None),
+        // Two servers have this.
+        ("127.0.0.1:8080", "/v1/chat/completions", None),
+    ] {
+        let (mut script, client, _) = clear(address, path);
+        let told = script.close(&client).run();
+        let calls = told.calls();
+        let told = calls.first().and_then(|call| call.endpoint.as_ref());
+        let told = told.map(|endpoint| (endpoint.provider.as_str(), endpoint.host_evidence.as_str()));
+        assert_eq!(told, provider.map(|provider| (provider, "usual_port")), "{address} {path}");
+    }
 }
 
 #[test]

@@ -225,6 +225,19 @@ impl Script {
         self.tls(client, Direction::Read, bytes.as_ref())
     }
 
+    /// A packet of a cleartext connection.
+    pub(super) fn packet(
+        &mut self,
+        client: &Client,
+        direction: Direction,
+        position: usize,
+        bytes: &[u8],
+    ) -> &mut Self {
+        let (time_ns, cookie) = (self.time(), client.cookie);
+        let (position, bytes) = (u32::try_from(position).unwrap(), Plaintext::copy(bytes));
+        self.push(Event::Cleartext { time_ns, cookie, direction, position, bytes })
+    }
+
     pub(super) fn close(&mut self, client: &Client) -> &mut Self {
         let time_ns = self.time();
         let connection = Some(client.handle);
