@@ -1,7 +1,7 @@
 """Many connections at once from one process: STACK ROUNDS, one key a line on standard input.
 
 Every key has a connection of its own; all stay open from the first round to the last. With stack h2 all keys
-share one connection.
+share one connection. Stack clear is the openai SDK without TLS.
 The model name is MODEL-ROUND-INDEX, so each request can be told from all others.
 """
 
@@ -46,7 +46,8 @@ async def with_openai(barrier, context, index, key):
     import openai
 
     transport = httpx2.AsyncClient(verify=context, limits=httpx2.Limits(max_connections=1), timeout=60)
-    async with openai.AsyncOpenAI(api_key=key, http_client=transport, max_retries=0) as client:
+    base = "http://api.openai.com/v1" if STACK == "clear" else None
+    async with openai.AsyncOpenAI(api_key=key, base_url=base, http_client=transport, max_retries=0) as client:
 
         async def call(data):
             if index % 2:
@@ -83,7 +84,7 @@ async def main():
         return await together()
     barrier = asyncio.Barrier(len(KEYS))
     context = ssl.create_default_context()
-    one = {"aiohttp": with_aiohttp, "openai": with_openai}[STACK]
+    one = {"aiohttp": with_aiohttp, "openai": with_openai, "clear": with_openai}[STACK]
     await asyncio.gather(*(one(barrier, context, index, key) for index, key in enumerate(KEYS)))
 
 

@@ -63,6 +63,11 @@ fn asyncio_with_the_openai_sdk_has_no_wrong_pair() -> Result<()> {
 }
 
 #[test]
+fn the_openai_sdk_without_tls_has_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Python, "many_async.py", "clear", CONNECTIONS)
+}
+
+#[test]
 fn node_with_a_connection_for_each_key_has_no_wrong_pair() -> Result<()> {
     observe(Runtime::Node, "many_node.js", "own", CONNECTIONS)
 }
