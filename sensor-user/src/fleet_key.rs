@@ -1,5 +1,8 @@
 //! The file that holds the fleet key: created on first start, refused when anyone else could read it.
 //!
+//! A key that a service manager gives the sensor (`LoadCredential=fleet.key:…`, systemd.exec(5)) counts before that
+//! of the state folder, and none is made then.
+//!
 //! Text, one line: `kwfk1-` and 64 hexadecimal digits. Copy it to every sensor of a fleet; fingerprints
 //! of sensors that have the same key can be compared.
 
@@ -14,9 +17,15 @@ use attribution::credential::FleetKey;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::cli::STATE_DIR;
+
 /// Name of the file in the state folder.
 pub const FILE: &str = "fleet.key";
 
+/// Names the folder of secrets that a service manager gives.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// That folder of the sensor's own unit, while it runs.
+const SERVICE_CREDENTIALS: &str = "/run/credentials/keywitness.service";
 const MARK: &[u8] = b"kwfk1-";
 const KEY_BYTES: usize = 32;
 const LINE_BYTES: usize = MARK.len() + KEY_BYTES * 2 + 1;
@@ -102,13 +111,23 @@ pub struct Opened {
     pub created: bool,
 }
 
-/// The key in `state_dir`; folder and key are created when they do not exist.
+/// The key that was given to this process, or else that in `state_dir`; folder and key are created when they do not
+/// exist.
 pub fn open(state_dir: &Path) -> Result<Opened, FleetKeyError> {
+    let given = std::env::var_os(CREDENTIALS).map(PathBuf::from);
+    // Other verbs on the host of a service look where its key is.
+    let of_service = || (state_dir == Path::new(STATE_DIR)).then(|| PathBuf::from(SERVICE_CREDENTIALS));
+    open_before(given.or_else(of_service).as_deref(), state_dir)
+}
+
+/// As [`open`], the folder of given secrets named.
+fn open_before(given: Option<&Path>, state_dir: &Path) -> Result<Opened, FleetKeyError> {
     let in_folder = |source| FleetKeyError::Folder { path: state_dir.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(in_folder)?;
     check_folder(state_dir, &std::fs::metadata(state_dir).map_err(in_folder)?)?;
     let path = state_dir.join(FILE);
-    if let Some(key) = read(&path)? {
+    let given = given.map(|folder| read(&folder.join(FILE))).transpose()?.flatten();
+    if let Some(key) = given.map_or_else(|| read(&path), |key| Ok(Some(key)))? {
         return Ok(Opened { key, created: false });
     }
     let created = create(state_dir, &path)?;
@@ -271,6 +290,21 @@ mod tests {
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "a draft was left");
         let other = open(&scratch.path().join("other")).unwrap();
         assert_ne!(print(&first), print(&other));
+    }
+
+    #[test]
+    fn a_key_that_was_given_counts_and_no_other_is_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (given, state) = (scratch.path().join("given"), scratch.path().join("state"));
+        let of_fleet = open(&given).unwrap();
+        set_mode(&given.join(FILE), 0o400);
+        let opened = open_before(Some(&given), &state).unwrap();
+        assert!(!opened.created && print(&opened) == print(&of_fleet));
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+        set_mode(&given.join(FILE), 0o444);
+        assert!(open_before(Some(&given), &state).is_err(), "others could have read it");
+        fs::remove_file(given.join(FILE)).unwrap();
+        assert!(open_before(Some(&given), &state).unwrap().created);
     }
 
     #[test]

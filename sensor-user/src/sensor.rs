@@ -1,5 +1,6 @@
 //! The running sensor: kernel events through attribution to a sink.
 
+pub mod health;
 mod status;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -122,6 +123,7 @@ pub struct Sensor {
     delivered: [u64; kind::COUNT as usize],
     malformed: u64,
     since_ns: u64,
+    questions: Option<health::Questions>,
 }
 
 /// Nanoseconds of a clock.
@@ -196,6 +198,7 @@ impl Sensor {
             rules: None,
             located,
             options,
+            questions: None,
         };
         sensor.tell_clock();
         for event in sensor.watch.sources().first().collect::<Vec<_>>() {
@@ -238,6 +241,7 @@ impl Sensor {
     ) -> Result<(), SensorError> {
         let ring = self.reader.waiter()?;
         let mut located = self.located.take();
+        let mut questions = self.questions.take();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut clock = tokio::time::interval(CLOCK_EVERY);
@@ -264,6 +268,7 @@ impl Sensor {
                     Ok(())
                 }
                 _ = status.tick() => self.status(sink, false, Vec::new()),
+                question = health::next(&mut questions) => self.tell_health(question),
             };
             if let Err(error) = result {
                 break Err(error);

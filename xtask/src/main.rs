@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod build;
+mod deb;
 mod lint;
 mod mounts;
 mod run;
@@ -32,6 +33,8 @@ enum Verb {
     Test(test::Args),
     /// Check format, clippy (user and kernel side) and the project's own source rules
     Lint,
+    /// Build the Debian package of the sensor
+    Deb(deb::Args),
     /// Measure what the sensor costs, interleaved with its peers
     Bench(bench::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Test(args) => test::main(&args),
         Verb::Lint => lint::main(),
+        Verb::Deb(args) => deb::main(&args),
         Verb::Bench(args) => bench::main(&args),
     };
     match done {

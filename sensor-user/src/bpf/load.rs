@@ -1,6 +1,6 @@
 //! Loads the kernel object and attaches everything that does not depend on a file.
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -154,7 +154,27 @@ impl Loaded {
     }
 }
 
+/// What the kernel counted of one program, where its statistics are on (sysctl `kernel.bpf_stats_enabled`).
+#[derive(Debug, Clone)]
+pub struct RunTime {
+    /// Name of the program.
+    pub program: String,
+    /// Time in it.
+    pub time: Duration,
+    /// Runs of it.
+    pub runs: u64,
+}
+
 impl Loaded {
+    /// Programs that the kernel has counted runs of.
+    pub fn run_times(&self) -> Vec<RunTime> {
+        let counted = |(name, program): (&str, &Program)| {
+            let info = program.info().ok().filter(|info| info.run_count() > 0)?;
+            Some(RunTime { program: name.to_owned(), time: info.run_time(), runs: info.run_count() })
+        };
+        self.ebpf.programs().filter_map(counted).collect()
+    }
+
     /// Whether the hook of this name is in place.
     pub fn works(&self, program: &str) -> bool {
         self.states.iter().any(|state| state.hook.program == program && state.failure.is_none())

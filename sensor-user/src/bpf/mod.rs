@@ -9,7 +9,7 @@ mod reader;
 mod tables;
 
 pub use aya::{Ebpf, maps::MapError};
-pub use load::{AttachState, LoadError, Loaded, cgroup_root};
+pub use load::{AttachState, LoadError, Loaded, RunTime, cgroup_root};
 pub use probe::{ProbeLinks, Prober, Scope};
 pub use reader::Reader;
 pub use tables::{Losses, Tables};

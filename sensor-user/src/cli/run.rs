@@ -16,7 +16,12 @@ use crate::{
     export::sink::Exporter,
     fleet_key,
     live::Hub,
-    sensor::{Options, Sensor, SensorError},
+    metrics::{self, Server, Tally},
+    sensor::{
+        Options, Sensor, SensorError,
+        health::{self, Probe},
+    },
+    service,
     sink::{self, fan_out::FanOut},
     term::Term,
 };
@@ -67,21 +72,54 @@ pub(super) fn run(
         // Before anything is attached, so that no signal can leave something behind.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let exporters = exporters(&config)?;
+        let (probe, questions) = health::probe();
+        let (tally, server) = metrics(&config, state_dir, &exporters, &probe)?.unzip();
         let mut sensor = Sensor::start(options, kit, past).map_err(without_wrapper)?;
         sensor.set_policy(policy, watch);
+        sensor.answer(questions);
+        let mut sink = FanOut::new(sink, live(state_dir), exporters, tally);
+        let ready = |is: bool| server.iter().for_each(|server: &Server| server.ready(is));
+        ready(true);
+        service::ready();
         tracing::info!("attached; every model call on this host is shown from now on (stop with Ctrl-C)");
         let stop = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                never = service::watchdog(&probe) => match never {},
             }
+            ready(false);
+            service::stopping();
         };
-        let mut sink = FanOut::new(sink, live(state_dir), exporters(&config)?);
         let ended = sensor.run(&mut sink, stop).await.map_err(without_wrapper);
         sink.finish().await;
         ended
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where records are counted and the server of the counts, if the configuration wants one.
+fn metrics(
+    config: &Config,
+    state_dir: &Path,
+    exporters: &[Exporter],
+    probe: &Probe,
+) -> anyhow::Result<Option<(Tally, Server)>> {
+    let Some(listen) = config.metrics.listen else { return Ok(None) };
+    let log = config.log.enabled;
+    let sources = metrics::Sources {
+        tally: Tally::default(),
+        receivers: exporters.iter().map(Exporter::account).collect(),
+        log: log.then(|| (super::log::folder(state_dir, &config.log), config.log.retain_bytes.get())),
+        ring_bytes: config.kernel.ring_bytes.get(),
+    };
+    let tally = sources.tally.clone();
+    let server = Server::start(listen, sources, probe.clone()).map_err(|error| {
+        let help = "free the port, or set another address in [metrics] of the configuration";
+        Refused::new(format!("cannot serve metrics on {listen}: {error}"), help)
+    })?;
+    Ok(Some((tally, server)))
 }
 
 fn exporters(config: &Config) -> anyhow::Result<Vec<Exporter>> {

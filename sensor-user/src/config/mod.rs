@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{ErrorKind, Read},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub cost: Cost,
     /// The durable log.
     pub log: Log,
+    /// Metrics and probes.
+    pub metrics: Metrics,
     additions: Additions,
 }
 
@@ -80,6 +83,7 @@ struct FileForm {
     credentials: Credentials,
     cost: Cost,
     log: Log,
+    metrics: Metrics,
     export: BTreeMap<String, Export>,
     /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
@@ -197,6 +201,14 @@ pub struct Log {
     pub hmac: bool,
 }
 
+/// Section `[metrics]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address and port that are served; nothing is without it.
+    pub listen: Option<SocketAddr>,
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self {
@@ -280,6 +292,7 @@ impl Config {
             export: form.export,
             cost: form.cost,
             log: form.log,
+            metrics: form.metrics,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
     }

@@ -16,6 +16,8 @@ pub enum Format {
     Compact,
     /// One JSON object per line, every record
     Json,
+    /// Nothing; records are in the flow log
+    None,
 }
 
 /// Size of the event buffer in bytes: a power of two from 64 KiB to 1 GiB.

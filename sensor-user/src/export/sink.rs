@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Time for what still waits when the sensor stops.
 const LAST_WITHIN: Duration = Duration::from_secs(5);
 
+/// Before the name of a receiver in status records.
+const SECTION: &str = "export.";
+
 /// What became of records.
 #[derive(Debug, Default)]
 struct Counts {
@@ -54,9 +57,14 @@ impl Exporter {
         let target = Target::open(address)?;
         let (queue, records) = mpsc::channel(QUEUE);
         let counts = Arc::<Counts>::default();
-        let name = format!("export.{name}");
+        let name = format!("{SECTION}{name}");
         let task = tokio::spawn(send(target, records, counts.clone(), name.clone()));
         Ok(Self { name, filter, queue, counts, task })
+    }
+
+    /// What becomes of its records, for who outlives it.
+    pub fn account(&self) -> Account {
+        Account { name: self.name.clone(), counts: self.counts.clone() }
     }
 
     /// Records that the receiver did not get so far, by cause.
@@ -100,15 +108,46 @@ impl Sink for Exporter {
     }
 }
 
+/// What became of the records for one receiver.
+#[derive(Debug, Clone)]
+pub struct Account {
+    name: String,
+    counts: Arc<Counts>,
+}
+
+impl Account {
+    /// The receiver, as in the configuration.
+    pub fn receiver(&self) -> &str {
+        self.name.strip_prefix(SECTION).unwrap_or(&self.name)
+    }
+
+    /// Records it was to get.
+    pub fn offered(&self) -> u64 {
+        self.counts.offered.load(Ordering::Relaxed)
+    }
+
+    /// Records it took.
+    pub fn delivered(&self) -> u64 {
+        self.counts.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Records it did not get, by every cause.
+    pub fn dropped(&self) -> [(&'static str, u64); 3] {
+        self.counts.causes()
+    }
+}
+
 impl Counts {
+    fn causes(&self) -> [(&'static str, u64); 3] {
+        [("queue_full", &self.queue_full), ("refused", &self.refused), ("gave_up", &self.gave_up)]
+            .map(|(cause, count)| (cause, count.load(Ordering::Relaxed)))
+    }
+
     fn dropped(&self, name: &str) -> Vec<Loss> {
-        let causes =
-            [("queue_full", &self.queue_full), ("refused", &self.refused), ("gave_up", &self.gave_up)];
-        let loss = |(cause, count): (&str, &AtomicU64)| {
-            let count = count.load(Ordering::Relaxed);
+        let loss = |(cause, count): (&str, u64)| {
             (count > 0).then(|| Loss { kind: name.to_owned(), cause: cause.to_owned(), count })
         };
-        causes.into_iter().filter_map(loss).collect()
+        self.causes().into_iter().filter_map(loss).collect()
     }
 }
 

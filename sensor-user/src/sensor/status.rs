@@ -6,6 +6,9 @@ use sensor_common::{cause, kind};
 use super::{Sensor, SensorError};
 use crate::bpf::Losses;
 
+/// Name of the gauge of events that wait in the ring; its limit is the ring's size in bytes.
+pub(super) const IN_FLIGHT: &str = "events_in_flight";
+
 impl Losses {
     /// Events that never reached the ring. Shortened sequences are not among them.
     fn lost_events(&self) -> u64 {
@@ -30,7 +33,10 @@ impl Sensor {
     }
 
     pub(super) fn status_body(&self, last: bool) -> Result<Status, SensorError> {
-        let losses = self.tables.losses()?;
+        Ok(self.status_of(&self.tables.losses()?, last))
+    }
+
+    pub(super) fn status_of(&self, losses: &Losses, last: bool) -> Status {
         let delivered = self.delivered.iter().sum::<u64>();
         let (mut lost, mut shortened) = (Vec::new(), Vec::new());
         for (kind, causes) in losses.lost.iter().enumerate() {
@@ -73,7 +79,7 @@ impl Sensor {
             ("probed_files_limited", policy.demoted, sensor_common::tls::MAX_TARGETS as usize),
         ];
         let in_flight = losses.produced_events().saturating_sub(delivered + losses.lost_events());
-        Ok(Status {
+        Status {
             since: self.since_ns,
             produced: losses.produced_events(),
             delivered,
@@ -94,7 +100,7 @@ impl Sensor {
                 .into_iter()
                 .map(|(name, value, limit)| Gauge { name: name.into(), value, limit: limit as u64 })
                 .chain([Gauge {
-                    name: "events_in_flight".into(),
+                    name: IN_FLIGHT.into(),
                     value: in_flight,
                     limit: u64::from(self.options.ring_bytes),
                 }])
@@ -102,7 +108,7 @@ impl Sensor {
             last,
             gaps: Vec::new(),
             sources: self.watch.told(),
-        })
+        }
     }
 
     fn hook_states(&self) -> Vec<HookState> {

@@ -5,19 +5,25 @@ use std::io;
 use proto::v1::{Gap, Record, record::Body};
 
 use super::Sink;
-use crate::{export::sink::Exporter, live::Hub};
+use crate::{export::sink::Exporter, live::Hub, metrics::Tally};
 
 /// The output of a run, and who else wants its records.
 pub struct FanOut {
     output: Box<dyn Sink + Send>,
     live: Option<Hub>,
     exporters: Vec<Exporter>,
+    tally: Option<Tally>,
 }
 
 impl FanOut {
-    /// Writes to `output`, to those who follow `live`, and to `exporters`.
-    pub fn new(output: Box<dyn Sink + Send>, live: Option<Hub>, exporters: Vec<Exporter>) -> Self {
-        Self { output, live, exporters }
+    /// Writes to `output`, to those who follow `live`, and to `exporters`; `tally` counts what passes.
+    pub fn new(
+        output: Box<dyn Sink + Send>,
+        live: Option<Hub>,
+        exporters: Vec<Exporter>,
+        tally: Option<Tally>,
+    ) -> Self {
+        Self { output, live, exporters, tally }
     }
 
     /// Lets the others take what waits for them, for a bounded time.
@@ -47,6 +53,9 @@ impl Sink for FanOut {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let changed = self.with_drops(record);
         let record = changed.as_ref().unwrap_or(record);
+        if let Some(tally) = &self.tally {
+            tally.count(record);
+        }
         self.output.write(record)?;
         for exporter in &mut self.exporters {
             exporter.write(record)?;

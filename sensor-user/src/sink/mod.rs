@@ -37,6 +37,20 @@ pub fn open(format: Format, term: Term, out: impl Write + Send + 'static) -> Box
     match format {
         Format::Compact => Box::new(compact::Compact::new(out, term, jiff::tz::TimeZone::system())),
         Format::Json => Box::new(json::Json::new(out)),
+        Format::None => Box::new(Nowhere),
+    }
+}
+
+/// Prints nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, _: &Record) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

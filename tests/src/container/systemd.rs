@@ -46,10 +46,6 @@ pub struct Systemd {
 impl Systemd {
     /// Starts it inside `sandbox` with one service, `name`, that is not started yet.
     pub fn start(sandbox: &Sandbox, name: &str, command: &[String]) -> Result<Self> {
-        let scratch = Scratch::new("systemd")?;
-        let units = scratch.path().join("units");
-        std::fs::create_dir_all(&units)?;
-        std::fs::create_dir_all(scratch.path().join("run"))?;
         let quoted: Vec<String> = command
             .iter()
             .map(|word| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")))
@@ -58,8 +54,17 @@ impl Systemd {
             "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart={}\nRemainAfterExit=yes\n",
             quoted.join(" ")
         );
+        Self::start_unit(sandbox, name, &service)
+    }
+
+    /// As [`Systemd::start`], the service by its unit file.
+    pub fn start_unit(sandbox: &Sandbox, name: &str, service: &str) -> Result<Self> {
+        let scratch = Scratch::new("systemd")?;
+        let units = scratch.path().join("units");
+        std::fs::create_dir_all(&units)?;
+        std::fs::create_dir_all(scratch.path().join("run"))?;
         for (file, text) in
-            [("basic.target", TARGET), ("dbus.socket", SOCKET), ("dbus.service", DBUS), (name, &service)]
+            [("basic.target", TARGET), ("dbus.socket", SOCKET), ("dbus.service", DBUS), (name, service)]
         {
             std::fs::write(units.join(file), text)?;
         }

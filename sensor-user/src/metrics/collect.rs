@@ -1,0 +1,94 @@
+//! Puts on the page what the sensor says of itself, and what its process and its log take.
+
+use std::path::Path;
+
+use sensor_common::{cause, kind};
+
+use super::{Sources, page::Page, table};
+use crate::{export::sink::QUEUE, sensor::health::Health};
+
+const NS_PER_S: f64 = 1e9;
+/// Most files of the log folder that are looked at.
+const MAX_FILES: usize = 100_000;
+
+/// Size of the files in `folder`. What cannot be looked at takes nothing.
+fn size(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().take(MAX_FILES);
+    files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
+}
+
+/// Everything that the table names, as it is now.
+pub(super) fn fill(page: &mut Page, health: &Health, sources: &Sources) {
+    page.add(table::BUILD, [env!("CARGO_PKG_VERSION")], 1.0);
+    page.add(table::START_TIME, [], health.status.since as f64 / NS_PER_S);
+    if let Ok(stat) = procfs::process::Process::myself().and_then(|myself| myself.stat()) {
+        page.add(table::MEMORY, [], stat.rss.saturating_mul(procfs::page_size()) as f64);
+        let ticks = stat.utime.saturating_add(stat.stime) as f64;
+        page.add(table::CPU, [], ticks / procfs::ticks_per_second() as f64);
+    }
+    events(page, health);
+    page.add(table::RING, [], f64::from(sources.ring_bytes));
+    sensor(page, health);
+    sources.tally.fill(page);
+    if let Some((folder, limit)) = &sources.log {
+        page.add(table::LOG_BYTES, [], size(folder) as f64);
+        page.add(table::LOG_LIMIT, [], *limit as f64);
+    }
+    receivers(page, sources);
+}
+
+fn events(page: &mut Page, health: &Health) {
+    for (at, name) in kind::NAMES.iter().enumerate() {
+        let of = |counts: &[u64]| counts.get(at).copied().unwrap_or_default() as f64;
+        page.add(table::PRODUCED, [name], of(&health.losses.produced));
+        page.add(table::DELIVERED, [name], of(&health.delivered));
+        let lost = health.losses.lost.get(at).into_iter().flatten();
+        for (index, (cause, count)) in cause::NAMES.iter().zip(lost).enumerate() {
+            // These were shortened, and stand among what was skipped.
+            if index != cause::OVER_LIMIT as usize {
+                page.add(table::LOST, [name, cause], *count as f64);
+            }
+        }
+    }
+    page.add(table::IN_FLIGHT, [], health.in_flight() as f64);
+}
+
+fn sensor(page: &mut Page, health: &Health) {
+    for skipped in &health.status.skipped {
+        page.add(table::SKIPPED, [&skipped.kind, &skipped.cause], skipped.count as f64);
+    }
+    for (name, value, limit) in health.tables() {
+        page.add(table::TABLE_ENTRIES, [name], value as f64);
+        page.add(table::TABLE_LIMIT, [name], limit as f64);
+    }
+    for hook in &health.status.hooks {
+        page.add(table::HOOK, [&hook.name], f64::from(u8::from(hook.state != "missing")));
+    }
+    for run in &health.programs {
+        page.add(table::PROGRAM_TIME, [&run.program], run.time.as_secs_f64());
+        page.add(table::PROGRAM_RUNS, [&run.program], run.runs as f64);
+    }
+    for source in &health.status.sources {
+        page.add(table::SOURCE, [&source.name, &source.state], 1.0);
+    }
+    page.add(table::FLOWS, [], health.status.flows as f64);
+    page.add(table::FLOWS_PLAINTEXT, [], health.status.flows_plaintext as f64);
+}
+
+fn receivers(page: &mut Page, sources: &Sources) {
+    page.add(table::EXPORT_LIMIT, [], QUEUE as f64);
+    for account in &sources.receivers {
+        let name = account.receiver();
+        // Read first: what is delivered meanwhile was offered before.
+        let delivered = account.delivered();
+        let dropped = account.dropped();
+        let offered = account.offered();
+        for (cause, count) in dropped {
+            page.add(table::EXPORT_DROPPED, [name, cause], count as f64);
+        }
+        let settled = dropped.iter().map(|(_, count)| count).sum::<u64>().saturating_add(delivered);
+        page.add(table::EXPORT_DELIVERED, [name], delivered as f64);
+        page.add(table::EXPORT_OFFERED, [name], offered as f64);
+        page.add(table::EXPORT_WAITING, [name], offered.saturating_sub(settled) as f64);
+    }
+}

@@ -1,0 +1,69 @@
+//! `deb`: the Debian package, by cargo-deb.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::shell::{find, run, say, text};
+use crate::{build, workspace};
+
+/// The version of cargo-deb that is installed when there is none.
+const CARGO_DEB: &str = "3.8.0";
+/// Where the package's description looks for what is made here, below the repository's root.
+const MADE: &str = "target/deb";
+/// Shells, and the names of the files that complete commands in them.
+const COMPLETIONS: [(&str, &str); 3] =
+    [("bash", "keywitness.bash"), ("fish", "keywitness.fish"), ("zsh", "_keywitness")];
+
+/// How to package.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Package the executable that is there already, from `cargo xtask build --release`
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// Runs the verb.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    ensure_cargo_deb()?;
+    if !args.no_build {
+        build::kernel()?;
+        build::sensor(true, false)?;
+    }
+    let executable = workspace::executable("keywitness", true);
+    describe(&executable, &workspace::root().join(MADE))?;
+    let mut cargo = workspace::cargo("deb");
+    let path = text(cargo.args(["--package", "sensor-user", "--no-build", "--quiet"]))?;
+    say(format_args!("built {}", PathBuf::from(path.trim()).display()));
+    Ok(())
+}
+
+fn ensure_cargo_deb() -> Result<()> {
+    if find("cargo-deb").is_some() {
+        return Ok(());
+    }
+    say(format_args!("building cargo-deb {CARGO_DEB}, which takes some minutes"));
+    let mut cargo = workspace::cargo("install");
+    cargo.args(["--locked", "--quiet", "cargo-deb", "--version", CARGO_DEB]);
+    // With the workspace's own target folder the build would stay there.
+    run(cargo.env_remove("CARGO_TARGET_DIR").env_remove(workspace::OBJECT_VARIABLE).current_dir("/"))
+        .context("cargo-deb could not be installed")
+}
+
+/// Has the executable write its manual pages and completions into `folder`.
+fn describe(executable: &Path, folder: &Path) -> Result<()> {
+    let man = folder.join("man");
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(&man).with_context(|| format!("cannot create {}", man.display()))?;
+    run(Command::new(executable).arg("man").arg(&man))?;
+    for (shell, file) in COMPLETIONS {
+        let file = folder.join(file);
+        let out = File::create(&file).with_context(|| format!("cannot create {}", file.display()))?;
+        run(Command::new(executable).args(["completions", shell]).stdout(out))?;
+    }
+    Ok(())
+}
