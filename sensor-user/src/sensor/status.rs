@@ -102,6 +102,7 @@ impl Sensor {
             last,
             gaps: Vec::new(),
             sources: self.watch.told(),
+            reports: Vec::new(),
         })
     }
 
