@@ -57,7 +57,7 @@ struct WhereArgs {
 }
 
 /// The folder of the log.
-fn folder(state_dir: &Path, config: &config::Log) -> PathBuf {
+pub(super) fn folder(state_dir: &Path, config: &config::Log) -> PathBuf {
     config.dir.clone().unwrap_or_else(|| state_dir.join(FOLDER))
 }
 

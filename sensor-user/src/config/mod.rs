@@ -1,6 +1,7 @@
 //! The configuration file: TOML, every setting optional, every mistake named with its place.
 
 mod additions;
+mod collector;
 mod error;
 mod export;
 mod values;
@@ -25,6 +26,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::identity::sources::SOURCES;
 
+pub use collector::Collector;
 pub use error::ConfigError;
 pub use export::Export;
 pub use values::{
@@ -58,6 +60,8 @@ pub struct Config {
     pub cost: Cost,
     /// The durable log.
     pub log: Log,
+    /// Where the log is sent.
+    pub collector: Collector,
     additions: Additions,
 }
 
@@ -80,6 +84,7 @@ struct FileForm {
     credentials: Credentials,
     cost: Cost,
     log: Log,
+    collector: Collector,
     export: BTreeMap<String, Export>,
     /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
@@ -280,6 +285,7 @@ impl Config {
             export: form.export,
             cost: form.cost,
             log: form.log,
+            collector: form.collector,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
     }
