@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=keywitness");
-    let files = protox::compile(["keywitness/v1/record.proto"], ["."])?;
+    let files = protox::compile(["keywitness/v1/record.proto", "keywitness/v1/ingest.proto"], ["."])?;
     let mut config = prost_build::Config::new();
     config
         .message_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
@@ -22,7 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             json_rules(&mut config, &format!(".{}.{}", file.package(), message.name()), message);
         }
     }
-    config.compile_fds(files)?;
+    let services = std::env::var_os("CARGO_FEATURE_GRPC").is_some();
+    tonic_prost_build::configure()
+        .build_client(services)
+        .build_server(services)
+        .compile_fds_with_config(files, config)?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::{collections::VecDeque, io};
 
 use crate::{
     frame::{Boot, Hash, Header, Key, Kind, MAX_RAW_BYTES},
+    line::Position,
     segment::{self, Entry},
     storage::Storage,
 };
@@ -250,6 +251,24 @@ impl<S: Storage> Writer<S> {
     /// The last record made durable since the start, by boot and number.
     pub fn durable(&self) -> Option<(Boot, u64)> {
         self.durable
+    }
+
+    /// Behind the last durable record: what a [`crate::Reader`] that follows from here gets is newer.
+    pub fn position(&self) -> Position {
+        match &self.active {
+            Some(active) => Position { segment: active.number, records: active.records },
+            None => Position { segment: self.next_segment, records: 0 },
+        }
+    }
+
+    /// Gives back what waits and is not durable, for a caller who keeps it elsewhere and pushes it again later. Its
+    /// numbers are free again. What a failed commit may have left on the storage is cut off before anything else is
+    /// written; should the process die before that, recovery keeps it, and it stands behind [`Writer::position`].
+    pub fn withdraw(&mut self) {
+        if let Some(first) = self.waiting.batches().next() {
+            self.gaps.take_back(first.first());
+        }
+        self.waiting.clear();
     }
 
     /// Whether nothing waits and nothing is being completed: no record is only in memory or in an active segment.

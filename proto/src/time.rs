@@ -8,6 +8,12 @@ pub fn format(nanoseconds: u64) -> Option<String> {
     Some(format!("{time:.9}"))
 }
 
+/// Nanoseconds since the epoch of an RFC 3339 time, or nothing when it is none or out of range.
+pub fn parse(text: &str) -> Option<u64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_nanosecond()).ok()
+}
+
 pub(crate) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     let text = format(*value).ok_or_else(|| S::Error::custom("time out of range"))?;
     serializer.serialize_str(&text)

@@ -31,6 +31,7 @@ mod runaway_loop;
 mod sensor_degraded;
 mod shared_credential;
 mod static_key;
+mod suspect_sensor;
 mod token_burn;
 mod unregistered_credential;
 mod unseen_call;

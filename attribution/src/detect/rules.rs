@@ -81,7 +81,7 @@ impl fmt::Display for Severity {
 }
 
 /// Every rule.
-pub const RULES: [Rule; 20] = [
+pub const RULES: [Rule; 21] = [
     super::shared_credential::RULE,
     super::unregistered_credential::RULE,
     super::out_of_scope_use::RULE,
@@ -102,4 +102,5 @@ pub const RULES: [Rule; 20] = [
     super::unseen_call::RULE,
     super::name_conflict::RULE,
     super::sensor_degraded::RULE,
+    super::suspect_sensor::RULE,
 ];

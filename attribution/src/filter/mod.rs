@@ -5,6 +5,7 @@
 
 mod field;
 mod pattern;
+mod query;
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use attribution::policy::Policy;
 use proto::v1::{
     Ancestor, Cost, Credential, CredentialAccess, CredentialFile, Endpoint, Flow, Gap, HookState, Loss,
-    ModelCall, Origin, Process, Record, Sensor, Source, Status, Tls, Tokens, Workload, record::Body,
+    ModelCall, Origin, Process, Record, Sensor, SensorReport, Source, Status, Tls, Tokens, Workload,
+    record::Body,
 };
 use serde::Deserialize;
 
@@ -213,7 +214,7 @@ impl Step<'_> {
                 count: 1,
                 ..CredentialAccess::default()
             })),
-            "status" => Body::Status(self.status()),
+            "status" => Body::Status(self.status(time)),
             other => panic!("nobody can do {other}"),
         }
     }
@@ -244,12 +245,21 @@ impl Step<'_> {
         })
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, time: u64) -> Status {
         let lost =
             self.number("lost").map(|count| Loss { kind: "tls".into(), cause: "ring_full".into(), count });
         let hook = self.text("missing").unwrap_or_default();
         let gap = self.number("gap").map(|to_seq| Gap { from_seq: 1, to_seq, ..Gap::default() });
+        let report = self.text("report").map(|kind| SensorReport {
+            host: self.text("about").unwrap_or("h1").into(),
+            kind: kind.into(),
+            detail: "told".into(),
+            count: 1,
+            first_seen: time,
+            last_seen: time,
+        });
         Status {
+            reports: report.into_iter().collect(),
             since: START + self.number("since").unwrap_or(0),
             produced: self.number("produced").unwrap_or(1000),
             lost: lost.into_iter().collect(),

@@ -55,6 +55,11 @@ impl Gaps {
         }
     }
 
+    /// Numbers from `first` on, all of them accepted, are to be used again.
+    pub(super) fn take_back(&mut self, first: u64) {
+        self.numbered = self.numbered.min(first.saturating_sub(1));
+    }
+
     /// The gap that goes on, up to the last number.
     pub(super) fn open(&self) -> Option<(u64, u64)> {
         self.open.as_ref().map(|gap| (gap.from, self.numbered))

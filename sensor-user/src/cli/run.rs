@@ -9,10 +9,11 @@ use std::{
 use anyhow::Context as _;
 use attribution::call::Toolkit;
 use tokio::signal::unix::{SignalKind, signal};
+use uplink::{Settings, Uplink};
 
 use super::{look_back, report::Refused};
 use crate::{
-    config::{Config, Export},
+    config::{Collector, Config, Export},
     export::sink::Exporter,
     fleet_key,
     live::Hub,
@@ -25,6 +26,9 @@ use crate::{
     sink::{self, fan_out::FanOut},
     term::Term,
 };
+
+/// File in the state folder with how far the collector has the log.
+const PLACE: &str = "collector.position";
 
 /// Runs the sensor until SIGINT or SIGTERM.
 pub(super) fn run(
@@ -49,6 +53,7 @@ pub(super) fn run(
     if config.kernel.log {
         tracing_log::LogTracer::init().context("cannot receive kernel-side diagnostics")?;
     }
+    let uplink = uplink(state_dir, &config)?;
     let kit = Toolkit::new(catalogue, Arc::new(opened.key), config.credentials.hint).with_prices(prices);
     let options = Options {
         ring_bytes: config.kernel.ring_bytes.get(),
@@ -93,9 +98,13 @@ pub(super) fn run(
             service::stopping();
         };
         let ended = sensor.run(&mut sink, stop).await.map_err(without_wrapper);
+        // With the sink the log ends, and with it what the collector gets.
         sink.finish().await;
         ended
     })?;
+    if let Some(uplink) = uplink {
+        uplink.stop();
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,6 +129,31 @@ fn metrics(
         Refused::new(format!("cannot serve metrics on {listen}: {error}"), help)
     })?;
     Ok(Some((tally, server)))
+}
+
+/// Begins to send the log to the collector that is configured.
+fn uplink(state_dir: &Path, config: &Config) -> anyhow::Result<Option<Uplink>> {
+    let Collector { endpoints, ca, cert, key } = &config.collector;
+    if endpoints.as_slice().is_empty() {
+        return Ok(None);
+    }
+    if !config.log.enabled {
+        let message = "a collector is configured, and the log that it would get is not kept";
+        return Err(Refused::new(
+            message,
+            "leave out --no-log and log.enabled = false, or collector.endpoints",
+        )
+        .into());
+    }
+    let settings = Settings {
+        log: super::log::folder(state_dir, &config.log),
+        place: state_dir.join(PLACE),
+        endpoints: endpoints.as_slice().to_owned(),
+        ca: ca.clone(),
+        certificate: cert.clone(),
+        key: key.clone(),
+    };
+    Ok(Some(Uplink::start(settings).context("cannot start sending to the collector")?))
 }
 
 fn exporters(config: &Config) -> anyhow::Result<Vec<Exporter>> {

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, every setting optional, every mistake named with its place.
 
 mod additions;
+mod collector;
 mod error;
 mod export;
 mod values;
@@ -26,6 +27,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::identity::sources::SOURCES;
 
+pub use collector::Collector;
 pub use error::ConfigError;
 pub use export::Export;
 pub use values::{
@@ -61,6 +63,8 @@ pub struct Config {
     pub log: Log,
     /// Metrics and probes.
     pub metrics: Metrics,
+    /// Where the log is sent.
+    pub collector: Collector,
     additions: Additions,
 }
 
@@ -84,6 +88,7 @@ struct FileForm {
     cost: Cost,
     log: Log,
     metrics: Metrics,
+    collector: Collector,
     export: BTreeMap<String, Export>,
     /// These five are the catalogue's, which checks them itself.
     #[serde(rename = "provider")]
@@ -293,6 +298,7 @@ impl Config {
             cost: form.cost,
             log: form.log,
             metrics: form.metrics,
+            collector: form.collector,
             additions: Additions { path: path.to_owned(), text: additions.unwrap_or_default() },
         })
     }

@@ -73,6 +73,13 @@ pub struct OptionalHook(String);
 #[error("{0}")]
 pub struct BadValue(Cow<'static, str>);
 
+impl BadValue {
+    /// With this reason.
+    pub(super) fn new(reason: &'static str) -> Self {
+        Self(reason.into())
+    }
+}
+
 impl RingBytes {
     const MIN: u64 = 64 * 1024;
     const MAX: u64 = 1024 * 1024 * 1024;

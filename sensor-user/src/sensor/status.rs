@@ -108,6 +108,7 @@ impl Sensor {
             last,
             gaps: Vec::new(),
             sources: self.watch.told(),
+            reports: Vec::new(),
         }
     }
 

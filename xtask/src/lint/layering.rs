@@ -8,7 +8,7 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
@@ -16,6 +16,8 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("keywitness-locate", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
     ("keywitness-flow-log", &["keywitness-proto"]),
+    ("keywitness-uplink", &["keywitness-proto", "keywitness-flow-log"]),
+    ("keywitness-collector", &["keywitness-proto", "keywitness-attribution", "keywitness-flow-log"]),
     (
         "sensor-user",
         &[
@@ -25,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "keywitness-flow-log",
             "keywitness-locate",
             "keywitness-peer-api",
+            "keywitness-uplink",
         ],
     ),
     (

@@ -54,6 +54,10 @@ impl State {
                     sensor.status(mark, status);
                     touch(&|| Subject::Sensor(mark.sensor), &mut sensor.dirty, true);
                 }
+                if !status.reports.is_empty() {
+                    status.reports.iter().for_each(|report| self.reports.add(report));
+                    touch(&|| Subject::All, &mut false, true);
+                }
             }
             // A session says nothing of itself that its calls do not.
             Some(Body::Session(_) | Body::Finding(_)) | None => {}

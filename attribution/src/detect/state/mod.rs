@@ -11,6 +11,7 @@ pub(super) mod credential;
 pub(super) mod keyed;
 pub(super) mod names;
 pub(super) mod principal;
+pub(super) mod report;
 pub(super) mod seen;
 pub(super) mod sensor;
 pub(super) mod session;
@@ -26,6 +27,7 @@ use access::Access;
 use credential::Cred;
 use names::{Names, key};
 use principal::Principal;
+use report::Reports;
 use seen::Arrival;
 use sensor::Sensor;
 use session::Session;
@@ -54,6 +56,8 @@ pub(super) struct State {
     pub(super) accesses: Table<Access>,
     pub(super) connections: Table<access::Names>,
     pub(super) sensors: HashMap<u64, Sensor>,
+    /// What collectors say of sensors.
+    pub(super) reports: Reports,
     pub(super) names: Names,
     /// Latest time of any record.
     pub(super) now: u64,
@@ -105,6 +109,7 @@ impl Default for State {
             accesses: Table::new(MAX_ACCESSES),
             connections: Table::new(MAX_CONNECTIONS),
             sensors: HashMap::new(),
+            reports: Reports::default(),
             names: Names::default(),
             now: 0,
             since: None,
@@ -169,6 +174,7 @@ impl State {
         self.sessions.merge(other.sessions);
         self.accesses.merge(other.accesses);
         self.connections.merge(other.connections);
+        self.reports.merge(other.reports);
         self.now = self.now.max(other.now);
         self.since = self.since.into_iter().chain(other.since).min();
         self.dropped.repeated += other.dropped.repeated;

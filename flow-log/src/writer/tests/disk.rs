@@ -293,3 +293,47 @@ fn numbers_lost_on_the_way_are_a_gap() {
     let gaps = writer.gaps();
     assert_eq!((gaps[0].from, gaps[0].to, gaps[0].cause), (2, Some(MAX_QUEUED as u64 - 1), "queue_full"));
 }
+
+#[test]
+fn from_the_position_of_the_writer_on_only_newer_records_are_read() {
+    for repack in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), &Options { repack, ..options() });
+        let mut seen = vec![(writer.position(), 0)];
+        for seq in 1..=100 {
+            writer.push(&line(seq), seq, seq * NS_PER_S, now(seq));
+            writer.commit(now(seq));
+            seen.push((writer.position(), seq));
+            (0..20).for_each(|_| writer.tick(now(seq)));
+            seen.push((writer.position(), seq));
+        }
+        let reader = Reader::open(folder.path()).unwrap();
+        for (position, seq) in seen {
+            let mut follow = reader.follow_from(position);
+            let newer = std::iter::from_fn(|| follow.poll());
+            assert_eq!(numbers(newer), (seq + 1..=100).collect::<Vec<_>>(), "{position:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_withdrawn_is_not_written_and_its_numbers_are_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path(), &options());
+    for seq in 1..=5 {
+        writer.push(&line(seq), seq, seq * NS_PER_S, now(seq));
+    }
+    writer.commit(now(5));
+    for seq in 6..=9 {
+        writer.push(&line(seq), seq, seq * NS_PER_S, now(seq));
+    }
+    writer.withdraw();
+    for seq in 6..=7 {
+        writer.push(&line(seq), seq, seq * NS_PER_S, now(seq));
+    }
+    assert!(writer.close(now(9)));
+    let reader = Reader::open(folder.path()).unwrap();
+    assert_eq!(numbers(reader.lines(Range::default()).unwrap()), (1..=7).collect::<Vec<_>>());
+    let report = verify(folder.path(), None).unwrap();
+    assert_eq!((report.records, report.broken, report.gaps.len()), (7, 0, 0));
+}

@@ -1,0 +1,5 @@
+//! `keywitness-collector`.
+
+fn main() -> std::process::ExitCode {
+    collector::cli::main()
+}

@@ -1,0 +1,111 @@
+//! Questions: HTTP JSON, read only. A token says whose records may be read, and nothing in a request can say more.
+
+mod listen;
+mod openapi;
+mod records;
+
+pub use listen::start;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    extract::{RawQuery, State as Shared},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::{
+    archive,
+    state::{FILE, State},
+    store::RECORDS,
+    token,
+};
+
+/// Questions that are answered at one time.
+const MAX_QUERIES: usize = 16;
+
+/// What answers need.
+pub struct Query {
+    folder: PathBuf,
+    /// The collector's id: findings of the fleet have it as boot.
+    id: String,
+    state: Mutex<State>,
+    room: Arc<Semaphore>,
+}
+
+/// Why there is no answer, as the client gets it.
+#[derive(Debug, Serialize)]
+struct Problem {
+    error: String,
+    #[serde(skip)]
+    status: StatusCode,
+}
+
+impl Problem {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { error: error.into(), status }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}
+
+impl Query {
+    /// Answers from what the collector with this id keeps in `folder`.
+    pub fn open(folder: PathBuf, id: &str) -> rusqlite::Result<Arc<Self>> {
+        let state = Mutex::new(State::open(&folder.join(FILE))?);
+        let room = Arc::new(Semaphore::new(MAX_QUERIES));
+        Ok(Arc::new(Self { folder, id: id.to_owned(), state, room }))
+    }
+
+    /// The tenant of a request's token.
+    fn tenant(&self, headers: &HeaderMap) -> Result<String, Problem> {
+        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "no token, or one that is not known");
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = given.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(unknown)?;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenant = state.tenant(&token::hash(token.trim())).map_err(|error| {
+            tracing::error!(%error, "tokens cannot be read");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be read now")
+        })?;
+        tenant.ok_or_else(unknown)
+    }
+
+    fn log(&self, tenant: &str) -> PathBuf {
+        archive::folder(&self.folder.join(RECORDS), tenant)
+    }
+}
+
+/// Every path.
+fn router(query: Arc<Query>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/openapi.json", get(|| async { Json(openapi::document()) }))
+        .route("/v1/records", get(records))
+        .with_state(query)
+}
+
+async fn records(
+    Shared(query): Shared<Arc<Query>>,
+    headers: HeaderMap,
+    RawQuery(text): RawQuery,
+) -> Result<Response, Problem> {
+    let tenant = query.tenant(&headers)?;
+    let wanted = records::Wanted::parse(text.as_deref().unwrap_or_default())
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
+    let Ok(turn) = query.room.clone().try_acquire_owned() else {
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many questions at once; ask again"));
+    };
+    let body = records::stream(query.log(&tenant), query.id.clone(), wanted, turn);
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}

@@ -1,0 +1,269 @@
+//! A real collector process, real gRPC over loopback, real certificates.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail at once")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use collector::{authority::Authority, peer::Peer};
+use proto::v1::{Batch, ingest_client::IngestClient};
+use support::{Collector, Host, acknowledged, call, now, rest, wait};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+
+/// Numbers stored of a host, which must be there once each.
+fn numbers(collector: &Collector, host: &str) -> BTreeSet<u64> {
+    let mut seen = BTreeSet::new();
+    for record in collector.stored() {
+        if let Some((_, _, seq)) = record.place().filter(|(of, _, _)| *of == host) {
+            assert!(seen.insert(seq), "record {seq} of {host} is stored twice");
+        }
+    }
+    seen
+}
+
+#[test]
+fn whatever_is_acknowledged_survives_kills_and_is_there_once() {
+    const KILLS: u64 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let mut host = Host::of(&collector, "web-1");
+    for kill in 1..=KILLS {
+        let uplink = host.send();
+        let mut acked = 0;
+        wait("records are acknowledged", || {
+            host.write(100, "a");
+            acked = acknowledged(&uplink);
+            // Somewhere in a stream of batches, each time elsewhere.
+            (acked >= 500 * kill).then_some(())
+        });
+        host.write(3000, "a");
+        collector.kill();
+        let duplicates = uplink.progress().duplicates.load(std::sync::atomic::Ordering::Relaxed);
+        let stored = numbers(&collector, "web-1");
+        assert!(stored.len() as u64 >= acked - duplicates, "kill {kill}: {} of {acked}", stored.len());
+        if kill % 3 == 0 {
+            // A sensor that forgot how far it was sends everything again.
+            uplink.stop();
+            host.forget_place();
+        }
+        collector.start();
+    }
+    let uplink = host.send();
+    wait("everything is stored", || {
+        (numbers(&collector, "web-1").len() as u64 >= host.written()).then_some(())
+    });
+    assert_eq!(numbers(&collector, "web-1"), (1..=host.written()).collect());
+    uplink.stop();
+    assert!(collector.findings("suspect-sensor").is_empty(), "{:?}", collector.findings("suspect-sensor"));
+}
+
+#[test]
+fn one_key_on_two_hosts_is_one_finding_that_names_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1", "web-2"]);
+    collector.start();
+    let mut hosts = [Host::of(&collector, "web-1"), Host::of(&collector, "web-2")];
+    let uplinks = [hosts[0].send(), hosts[1].send()];
+    hosts[0].write(3, "shared");
+    wait("the first host is heard", || (acknowledged(&uplinks[0]) == 3).then_some(()));
+    assert!(collector.findings("shared-credential").is_empty());
+    let begin = Instant::now();
+    hosts[1].write(3, "shared");
+    let finding = wait("the finding", || collector.findings("shared-credential").pop());
+    let took = begin.elapsed();
+    println!("from the second host's call to the finding: {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let named: BTreeSet<&str> = finding.participants.iter().map(|one| one.host.as_str()).collect();
+    assert_eq!(named, BTreeSet::from(["web-1", "web-2"]));
+    assert_eq!(finding.severity, "high");
+    // A restart tells nothing twice.
+    let told = || collector_findings(&collector);
+    let before = told();
+    collector.kill();
+    collector.start();
+    hosts[0].write(1, "shared");
+    wait("the host is heard again", || (acknowledged(&uplinks[0]) == 4).then_some(()));
+    assert_eq!(collector_findings(&collector), before);
+    questions(&collector);
+}
+
+/// Ids of findings, as often as they were told as new.
+fn collector_findings(collector: &Collector) -> Vec<String> {
+    let stored = collector.stored();
+    let open = stored.iter().filter_map(|record| record.finding().filter(|finding| finding.state == "open"));
+    open.map(|finding| finding.id.clone()).collect()
+}
+
+fn questions(collector: &Collector) {
+    let token = std::fs::read_to_string(collector.folder.join("reader.token")).unwrap();
+    let (status, body) = collector.ask("/v1/records?kind=finding&finding=shared-credential", Some(&token));
+    assert_eq!((status.as_str(), body.lines().count()), ("200", 1), "{body}");
+    assert!(body.contains("web-1") && body.contains("web-2"));
+    let (_, calls) = collector.ask("/v1/records?kind=model_call&last=2", Some(&token));
+    assert_eq!(calls.lines().count(), 2);
+    for (token, expected) in [(None, "401"), (Some("kwt_wrong"), "401")] {
+        assert_eq!(collector.ask("/v1/records", token).0, expected);
+    }
+    assert_eq!(collector.ask("/v1/records?colour=red", Some(&token)).0, "400");
+    let other = collector.command(&["token", "add", "--tenant", "other", "--note", "test"]);
+    assert_eq!(collector.ask("/v1/records", Some(&other)), ("200".into(), String::new()));
+    collector.command(&["token", "remove", "--tenant", "other", "--note", "test"]);
+    assert_eq!(collector.ask("/v1/records", Some(&other)).0, "401");
+    assert_eq!(collector.ask("/healthz", None), ("200".into(), "ok\n".into()));
+    assert!(collector.ask("/openapi.json", None).1.contains("\"/v1/records\""));
+}
+
+#[test]
+fn a_claim_of_another_host_is_refused_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1", "web-2"]);
+    collector.start();
+    let pki = folder.path().join("sensors/web-1");
+    let mut liar =
+        Host::new("web-2", &folder.path().join("liar"), support::BOOT, &pki, vec![collector.endpoint()]);
+    let uplink = liar.send();
+    liar.write(5, "a");
+    let finding = wait("the finding", || collector.findings("suspect-sensor").pop());
+    assert!(finding.title.contains("web-1") && finding.title.contains("`web-2`"), "{}", finding.title);
+    assert_eq!(finding.severity, "high");
+    wait("the sensor is told", || {
+        uplink.progress().error().contains("certificate is for `web-1`").then_some(())
+    });
+    assert!(numbers(&collector, "web-2").is_empty() && numbers(&collector, "web-1").is_empty());
+}
+
+#[test]
+fn two_machines_with_one_certificate_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let send = |boot: &'static str, seq: u64| {
+        let line = serde_json::to_vec(&call("web-1", boot, seq, "a")).unwrap();
+        let lines = zstd::bulk::compress(&line, 1).unwrap();
+        let batch = Batch { boot_id: boot.into(), lines, sent: now() };
+        let tls = identity(&collector);
+        block(async {
+            let mut client = IngestClient::new(connect(&collector, tls).await.unwrap());
+            let mut acks = client.ingest(tokio_stream::iter([batch])).await.unwrap().into_inner();
+            assert_eq!(acks.message().await.unwrap().unwrap().stored, 1);
+        });
+    };
+    let other = "80f33f75-5292-40cb-8ee1-433011488d54";
+    for (boot, seq) in [(support::BOOT, 1), (other, 1), (support::BOOT, 2)] {
+        send(boot, seq);
+    }
+    let finding = wait("the finding", || collector.findings("suspect-sensor").pop());
+    assert!(finding.title.contains("two machines with one certificate"), "{}", finding.title);
+}
+
+#[test]
+fn a_silent_sensor_is_told_and_then_heard_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]).with("--silent-after=1");
+    collector.start();
+    let mut host = Host::of(&collector, "web-1");
+    let uplink = host.send();
+    host.write(1, "a");
+    wait("it is heard", || (acknowledged(&uplink) == 1).then_some(()));
+    let finding = wait("the finding", || collector.findings("suspect-sensor").pop());
+    assert!(finding.title.contains("web-1 sends nothing"), "{}", finding.title);
+}
+
+#[test]
+fn certificates_that_are_foreign_expired_or_missing_are_refused() {
+    let (folder, foreign) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    Collector::init(foreign.path(), &["web-1"]);
+    let ca = || Certificate::from_pem(std::fs::read(collector.pki().join("ca.pem")).unwrap());
+    let expired = folder.path().join("expired");
+    let peer = Peer::new("default", "web-1").unwrap();
+    Authority::open(&collector.pki()).unwrap().sensor(&peer, 0, &expired).unwrap();
+    let made = now();
+    wait("the certificate is over", || (now() > made + 1_500_000_000).then_some(()));
+    let of = |pki: &std::path::Path| {
+        let read = |name: &str| std::fs::read(pki.join(name)).unwrap();
+        let identity = tonic::transport::Identity::from_pem(read("sensor.pem"), read("sensor.key"));
+        ClientTlsConfig::new().ca_certificate(ca()).identity(identity)
+    };
+    let refused = [
+        ("missing", ClientTlsConfig::new().ca_certificate(ca())),
+        ("foreign", of(&foreign.path().join("sensors/web-1"))),
+        ("expired", of(&expired)),
+    ];
+    for (what, tls) in refused {
+        let result = block(async {
+            // In TLS 1.3 a client learns only with its first request that it is refused.
+            let mut client =
+                IngestClient::new(connect(&collector, tls).await.map_err(|error| error.to_string())?);
+            let batches = tokio_stream::iter([Batch::default()]);
+            let acks = client.ingest(batches).await.map_err(|status| status.to_string())?;
+            acks.into_inner().message().await.map_err(|status| status.to_string())
+        });
+        let error = result.expect_err(what);
+        assert!(!error.contains("names no boot"), "{what}: {error}");
+    }
+    let mut host = Host::of(&collector, "web-1");
+    let uplink = host.send();
+    host.write(2, "a");
+    wait("the good one is served", || (acknowledged(&uplink) == 2).then_some(()));
+}
+
+#[test]
+fn garbage_and_half_handshakes_leave_others_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let mut host = Host::of(&collector, "web-1");
+    let uplink = host.send();
+    host.write(1, "a");
+    wait("it is heard", || (acknowledged(&uplink) == 1).then_some(()));
+    let mut open = Vec::new();
+    for turn in 0..300_u32 {
+        let mut stream = TcpStream::connect(collector.address()).unwrap();
+        let bytes: Vec<u8> = (0..512).map(|at| u8::try_from((turn * 31 + at * 7) % 256).unwrap()).collect();
+        // The collector may have closed it already.
+        drop(match turn % 3 {
+            0 => stream.write_all(&bytes),
+            1 => stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+            // A TLS record that promises more than ever comes.
+            _ => stream.write_all(&[0x16, 3, 1, 0x3f, 0xff, 1, 0]),
+        });
+        open.push(stream);
+    }
+    host.write(100, "a");
+    wait("the sensor goes on", || (acknowledged(&uplink) == 101).then_some(()));
+    assert!(collector.is_running());
+    // All are closed, those too that never said anything more.
+    for stream in &mut open {
+        stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        rest(stream);
+    }
+    host.write(1, "a");
+    wait("the sensor goes on", || (acknowledged(&uplink) == 102).then_some(()));
+}
+
+fn block<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn identity(collector: &Collector) -> ClientTlsConfig {
+    let read = |path: &str| std::fs::read(collector.folder.join(path)).unwrap();
+    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("pki/ca.pem"))).identity(
+        tonic::transport::Identity::from_pem(
+            read("sensors/web-1/sensor.pem"),
+            read("sensors/web-1/sensor.key"),
+        ),
+    )
+}
+
+async fn connect(collector: &Collector, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
+    Channel::from_shared(collector.endpoint()).unwrap().tls_config(tls)?.connect().await
+}
