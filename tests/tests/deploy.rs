@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -31,6 +32,16 @@ fn directive<'a>(unit: &'a str, name: &str) -> Option<&'a str> {
     unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
+/// A folder that is removed at the end, whatever the end is.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 fn property(systemd: &Systemd, name: &str) -> Result<String> {
     let line = systemd.control(&["show", "--property", name, UNIT])?;
     Ok(line.trim().split_once('=').map_or(String::new(), |(_, value)| value.to_owned()))
@@ -55,6 +66,8 @@ fn the_hardened_unit_attaches_every_hook_and_is_started_anew_when_it_is_stuck() 
     let given = scratch.path().join("fleet.key");
     std::fs::write(&given, format!("kwfk1-{}\n", "5".repeat(64)))?;
     let state = format!("keywitness-test-{}", std::process::id());
+    // Where systemd puts it; dropped after systemd.
+    let folder = Removed(Path::new("/var/lib").join(&state));
     let command = format!(
         "ExecStart={} run --output none --state-dir %S/{state} --config {}",
         paths::keywitness()?.display(),
@@ -82,9 +95,8 @@ fn the_hardened_unit_attaches_every_hook_and_is_started_anew_when_it_is_stuck() 
         Ok(text.contains("hooks").then_some(text))
     })?;
     assert!(told.starts_with("17 of 17 hooks; 0 calls (0 unbound); "), "{told}");
-    let folder = std::path::Path::new("/var/lib").join(&state);
     ensure!(
-        folder.join("log").is_dir() && !folder.join("fleet.key").exists(),
+        folder.0.join("log").is_dir() && !folder.0.join("fleet.key").exists(),
         "a key was made beside the given one"
     );
 
@@ -95,8 +107,6 @@ fn the_hardened_unit_attaches_every_hook_and_is_started_anew_when_it_is_stuck() 
     })?;
     systemd.control(&["stop", UNIT])?;
     assert_eq!(property(&systemd, "Result")?, "success");
-    drop(systemd);
-    std::fs::remove_dir_all(folder)?;
     Ok(())
 }
 

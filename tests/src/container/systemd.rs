@@ -17,7 +17,8 @@ for tree in $2 /sys/fs/cgroup/systemd; do
   if [ -d $tree ]; then mkdir -p $tree/$0 && echo $$ >$tree/$0/cgroup.procs || exit 1; fi
 done
 exec unshare --cgroup --mount --pid --fork --kill-child --uts --ipc --propagation private /bin/sh -c '
-  mount -t proc proc /proc && mount --bind "$0/run" /run && mkdir -p /run/dbus || exit 1
+  # Credentials of services are mounted by a helper in a namespace of its own.
+  mount --make-rshared / && mount -t proc proc /proc && mount --bind "$0/run" /run && mkdir -p /run/dbus || exit 1
   mount -t tmpfs tmpfs /sys/fs/cgroup
   if grep -q name=systemd /proc/self/cgroup; then
     mkdir /sys/fs/cgroup/systemd /sys/fs/cgroup/unified

@@ -75,8 +75,9 @@ fn missing(status: &str) -> Option<Vec<&'static str>> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     let held = u64::from_str_radix(line.trim(), 16).ok()?;
     let has = |bit: u32| held >> bit & 1 == 1;
-    let lacks = |bit: u32| !has(bit) && !(COVERED.contains(&bit) && has(SYS_ADMIN));
-    Some(CAPABILITIES.iter().filter(|(bit, _)| lacks(*bit)).map(|(_, name)| *name).collect())
+    let stands_in = |bit: u32| COVERED.contains(&bit) && has(SYS_ADMIN);
+    let lacking = CAPABILITIES.iter().filter(|(bit, _)| !has(*bit) && !stands_in(*bit));
+    Some(lacking.map(|(_, name)| *name).collect())
 }
 
 #[cfg(test)]
