@@ -299,3 +299,37 @@ fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     collector.kill();
     assert!(std::process::Command::new("umount").arg(&records).status().unwrap().success());
 }
+
+#[test]
+fn the_next_collector_is_tried_when_one_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let pki = folder.path().join("sensors/web-1");
+    let endpoints = vec!["https://127.0.0.1:1".to_owned(), collector.endpoint()];
+    let mut host = Host::new("web-1", &folder.path().join("host"), support::BOOT, &pki, endpoints);
+    host.write(7, "a");
+    let uplink = host.send();
+    wait("the other one takes it", || (acknowledged(&uplink) == 7).then_some(()));
+    assert!(uplink.progress().error().contains("cannot connect"), "{}", uplink.progress().error());
+}
+
+#[test]
+fn new_certificates_are_used_on_both_sides_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let mut host = Host::of(&collector, "web-1");
+    let uplink = host.send();
+    host.write(1, "a");
+    wait("it is heard", || (acknowledged(&uplink) == 1).then_some(()));
+    // Another authority: old and new certificates do not fit together.
+    std::fs::remove_dir_all(collector.pki()).unwrap();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    Authority::create(&collector.pki()).unwrap().server(&names, 1).unwrap();
+    collector.command(&["issue", "web-1"]);
+    wait("the sensor connects again", || (!uplink.progress().error().is_empty()).then_some(()));
+    host.write(1, "a");
+    wait("it is heard", || (acknowledged(&uplink) == 2).then_some(()));
+    assert!(collector.is_running());
+}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 
 use attribution::{
     detect::{RULES, Severity},
-    filter::{Field, Filter, Term},
+    filter::{self, Field, Filter},
 };
 use clap::{Args, ValueEnum};
 use proto::v1::{Finding, record::Body};
@@ -109,7 +109,7 @@ pub(super) fn run(args: &FindingsArgs, config: &Config, term: Term) -> anyhow::R
 /// The last word on each finding.
 fn recorded(records: &RecordArgs) -> anyhow::Result<Vec<Finding>> {
     let mut last: BTreeMap<String, Finding> = BTreeMap::new();
-    let term = Term { field: Field::Kind, value: "finding".into(), not: false };
+    let term = filter::Term { field: Field::Kind, value: "finding".into(), not: false };
     let findings = Filter { terms: vec![term], ..Filter::default() };
     look_back::each_of(records, &findings, |record| {
         if let Some(Body::Finding(finding)) = &record.body {

@@ -101,7 +101,11 @@ fn uplink(state_dir: &Path, config: &Config) -> anyhow::Result<Option<Uplink>> {
     }
     if !config.log.enabled {
         let message = "a collector is configured, and the log that it would get is not kept";
-        return Err(Refused::new(message, "leave out --no-log and log.enabled = false, or collector.endpoints").into());
+        return Err(Refused::new(
+            message,
+            "leave out --no-log and log.enabled = false, or collector.endpoints",
+        )
+        .into());
     }
     let settings = Settings {
         log: super::log::folder(state_dir, &config.log),

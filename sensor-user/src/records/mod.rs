@@ -103,7 +103,11 @@ mod tests {
         "{\"kind\":\"status\",\"status\":{\"produced\":1}}\nno\n{\"kind\":\"status\",\"status\":{}}\n";
 
     fn read(input_file: &Path) -> Vec<anyhow::Result<Record>> {
-        let args = RecordArgs { input_file: Some(input_file.to_owned()), state_dir: PathBuf::new(), server: Default::default() };
+        let args = RecordArgs {
+            input_file: Some(input_file.to_owned()),
+            state_dir: PathBuf::new(),
+            server: Default::default(),
+        };
         args.read().unwrap().collect()
     }
 
@@ -143,14 +147,19 @@ mod tests {
         std::fs::write(&input_file, TEXT).unwrap();
         let term = Term { field: Field::Kind, value: "status".into(), not: false };
         let filter = Filter { terms: vec![term], ..Default::default() };
-        let args = RecordArgs { input_file: Some(input_file), state_dir: PathBuf::new(), server: Default::default() };
+        let args = RecordArgs {
+            input_file: Some(input_file),
+            state_dir: PathBuf::new(),
+            server: Default::default(),
+        };
         assert_eq!(args.matching(&filter).unwrap().filter(Result::is_ok).count(), 2);
         assert_eq!(args.matching(&filter).unwrap().count(), 2);
     }
 
     #[test]
     fn without_a_log_the_error_says_what_to_do() {
-        let args = RecordArgs { input_file: None, state_dir: PathBuf::from("/no/such"), server: Default::default() };
+        let args =
+            RecordArgs { input_file: None, state_dir: PathBuf::from("/no/such"), server: Default::default() };
         let error = format!("{:#}", args.read().err().unwrap());
         assert!(error.contains("/no/such/log") && error.contains("--input-file"), "{error}");
     }

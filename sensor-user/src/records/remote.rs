@@ -60,7 +60,12 @@ type Part = anyhow::Result<Bytes>;
 
 impl Server {
     /// The records that `filter` lets through, oldest first; the newest `last` of them if that is given.
-    pub(super) fn ask(&self, url: &str, filter: &Filter, last: Option<usize>) -> anyhow::Result<super::Records> {
+    pub(super) fn ask(
+        &self,
+        url: &str,
+        filter: &Filter,
+        last: Option<usize>,
+    ) -> anyhow::Result<super::Records> {
         let request = self.request(url, filter, last)?;
         let connector = match &self.ca {
             Some(path) => HttpsConnectorBuilder::new().with_tls_config(trusting(path)?),
