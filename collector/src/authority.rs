@@ -45,6 +45,12 @@ pub enum AuthorityError {
         /// Cause.
         source: io::Error,
     },
+    /// There is one already.
+    #[error("there is an authority in {0} already; `keywitness-collector issue HOST` adds sensors to it")]
+    Exists(PathBuf),
+    /// There is none.
+    #[error("there is no authority in {0}; `keywitness-collector init` makes one")]
+    Absent(PathBuf),
     /// A name that a certificate cannot carry.
     #[error(transparent)]
     Name(#[from] PeerError),
@@ -62,6 +68,9 @@ pub struct Authority {
 impl Authority {
     /// Makes an authority in `folder`; there must be none yet.
     pub fn create(folder: &Path) -> Result<Self, AuthorityError> {
+        if [CA, CA_KEY].iter().any(|name| folder.join(name).symlink_metadata().is_ok()) {
+            return Err(AuthorityError::Exists(folder.to_owned()));
+        }
         make_folder(folder)?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
@@ -77,6 +86,9 @@ impl Authority {
 
     /// The authority that [`Authority::create`] made in `folder`.
     pub fn open(folder: &Path) -> Result<Self, AuthorityError> {
+        if !folder.join(CA_KEY).exists() {
+            return Err(AuthorityError::Absent(folder.to_owned()));
+        }
         let (key, certificate) = (read(&folder.join(CA_KEY))?, read(&folder.join(CA))?);
         let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(&key)?)?;
         Ok(Self { folder: folder.to_owned(), issuer })
@@ -149,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (pki, out) = (folder.path().join("pki"), folder.path().join("out"));
         Authority::create(&pki).unwrap().server(&["localhost".into(), "127.0.0.1".into()], 1).unwrap();
-        assert!(matches!(Authority::create(&pki), Err(AuthorityError::File { .. })));
+        assert!(matches!(Authority::create(&pki), Err(AuthorityError::Exists(_))));
         let peer = Peer::new("acme", "node-1").unwrap();
         Authority::open(&pki).unwrap().sensor(&peer, 1, &out).unwrap();
         let der = CertificateDer::from_pem_file(out.join("sensor.pem")).unwrap();

@@ -15,7 +15,7 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
 /// Writes a file with `mode`, whole or not at all; refuses to replace one unless told.
 pub fn write(path: &Path, bytes: &[u8], mode: u32, replace: bool) -> io::Result<()> {
     if !replace && path.symlink_metadata().is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", path.display())));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already"));
     }
     let new = path.with_extension(format!("new-{}", std::process::id()));
     let written = (|| {

@@ -51,8 +51,9 @@ const GONE_NS: u64 = 7 * 86_400 * 1_000_000_000;
 /// Records of the collector itself that wait while a tenant's log cannot be written; what comes then is found
 /// again after a restart.
 const MAX_UNTOLD: usize = 4096;
-/// Records of each tenant from which its detector is restored; a host's sensor does the same.
-const RESTORED: usize = 50_000;
+/// Records of each tenant from which its detector is restored, the newest. Two uses of one key that lie further
+/// apart than this, with a restart between them, are not seen together.
+const RESTORED: usize = 1_000_000;
 
 /// Why a batch is not stored.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]

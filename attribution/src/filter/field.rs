@@ -8,7 +8,7 @@ use super::pattern::{needle, start, whole};
 /// Decimal places of money that are compared.
 const MONEY_PLACES: usize = 12;
 /// Kinds of record.
-const KINDS: [&str; 6] = ["flow", "model_call", "credential_access", "session", "finding", "status"];
+pub const KINDS: [&str; 6] = ["flow", "model_call", "credential_access", "session", "finding", "status"];
 
 /// A field.
 #[expect(missing_docs, reason = "said in FIELDS")]

@@ -10,7 +10,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
-pub use field::{FIELDS, Field};
+pub use field::{FIELDS, Field, KINDS, Row};
 
 use memchr::memmem;
 use proto::v1::Record;

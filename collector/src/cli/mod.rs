@@ -167,12 +167,23 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             let refused =
                 error.is::<crate::tls::TlsError>() || error.is::<crate::authority::AuthorityError>();
             ExitCode::from(if refused { 2 } else { 1 })
         }
     }
+}
+
+/// An error with its causes; many say theirs already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,12 +1,25 @@
 //! The description of the interface (OpenAPI 3.1), made from the table of filter fields.
 
-use attribution::filter::FIELDS;
+use attribution::filter::{FIELDS, Field, KINDS, Row};
 use serde_json::{Value, json};
+
+/// Longest value, characters: of any four bytes each it is still within the filter's own limit.
+const MAX_VALUE: usize = attribution::filter::MAX_VALUE / 4;
+/// Values of one parameter: with all parameters together they are within the filter's own limit.
+const MAX_VALUES: usize = attribution::filter::MAX_TERMS / 32;
+
+/// The values of a field, any of which may match.
+fn values(row: &Row) -> Value {
+    let one = match row.field {
+        Field::Kind => json!({"type": "string", "enum": KINDS}),
+        Field::MinCost => json!({"type": "string", "pattern": "^[0-9]{1,12}(\\.[0-9]{1,12})?$"}),
+        _ => json!({"type": "string", "minLength": 1, "maxLength": MAX_VALUE}),
+    };
+    json!({"type": "array", "items": one, "maxItems": MAX_VALUES})
+}
 
 /// The document.
 pub(super) fn document() -> Value {
-    let text = json!({"type": "string", "minLength": 1, "maxLength": 512});
-    let many = json!({"type": "array", "items": text});
     let parameter = |name: &str, help: &str, schema: Value| json!({"name": name, "in": "query", "required": false, "description": help, "schema": schema});
     let time = json!({"type": "string", "format": "date-time"});
     let mut parameters = vec![
@@ -19,9 +32,9 @@ pub(super) fn document() -> Value {
         ),
     ];
     for row in FIELDS {
-        parameters.push(parameter(row.name, row.help, many.clone()));
+        parameters.push(parameter(row.name, row.help, values(row)));
         let help = format!("Leaves out what `{}` matches", row.name);
-        parameters.push(parameter(&format!("not.{}", row.name), &help, many.clone()));
+        parameters.push(parameter(&format!("not.{}", row.name), &help, values(row)));
     }
     let problem = |about: &str| {
         let schema =
@@ -73,5 +86,6 @@ mod tests {
         let document = document();
         let parameters = document["paths"]["/v1/records"]["get"]["parameters"].as_array().unwrap();
         assert_eq!(parameters.len(), 3 + 2 * FIELDS.len());
+        assert!(2 * FIELDS.len() * MAX_VALUES <= attribution::filter::MAX_TERMS);
     }
 }

@@ -1,6 +1,6 @@
 //! A real collector process, real gRPC over loopback, real certificates.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail at once")]
+#![expect(clippy::unwrap_used, reason = "a test may fail at once")]
 
 mod support;
 
@@ -41,9 +41,9 @@ fn whatever_is_acknowledged_survives_kills_and_is_there_once() {
             host.write(100, "a");
             acked = acknowledged(&uplink);
             // Somewhere in a stream of batches, each time elsewhere.
-            (acked >= 500 * kill).then_some(())
+            (acked >= 200 + 37 * kill).then_some(())
         });
-        host.write(3000, "a");
+        host.write(1500, "a");
         collector.kill();
         let duplicates = uplink.progress().duplicates.load(std::sync::atomic::Ordering::Relaxed);
         let stored = numbers(&collector, "web-1");
@@ -164,7 +164,7 @@ fn two_machines_with_one_certificate_are_told() {
 }
 
 #[test]
-fn a_silent_sensor_is_told_and_then_heard_again() {
+fn a_silent_sensor_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut collector = Collector::init(folder.path(), &["web-1"]).with("--silent-after=1");
     collector.start();
@@ -266,4 +266,70 @@ fn identity(collector: &Collector) -> ClientTlsConfig {
 
 async fn connect(collector: &Collector, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     Channel::from_shared(collector.endpoint()).unwrap().tls_config(tls)?.connect().await
+}
+
+/// Needs root for a file system of its own: `cargo test -p keywitness-collector --test fleet -- --ignored`.
+#[test]
+#[ignore = "needs root to mount a small file system"]
+fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    let records = folder.path().join("records");
+    std::fs::create_dir(&records).unwrap();
+    let mount = |arguments: &[&str]| {
+        let done = std::process::Command::new("mount").args(arguments).arg(&records).status().unwrap();
+        assert!(done.success(), "{arguments:?}");
+    };
+    mount(&["-t", "tmpfs", "-o", "size=300k", "tmpfs"]);
+    collector.start();
+    let mut host = Host::of(&collector, "web-1");
+    let uplink = host.send();
+    wait("the disk is full", || {
+        host.write(2000, &format!("{}", now()));
+        uplink.progress().error().contains("cannot store").then_some(())
+    });
+    assert!(acknowledged(&uplink) < host.written());
+    assert!(numbers(&collector, "web-1").len() as u64 >= acknowledged(&uplink));
+    mount(&["-o", "remount,size=100m"]);
+    wait("everything is stored", || {
+        (numbers(&collector, "web-1").len() as u64 == host.written()).then_some(())
+    });
+    assert_eq!(numbers(&collector, "web-1"), (1..=host.written()).collect());
+    uplink.stop();
+    collector.kill();
+    assert!(std::process::Command::new("umount").arg(&records).status().unwrap().success());
+}
+
+#[test]
+fn the_next_collector_is_tried_when_one_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let pki = folder.path().join("sensors/web-1");
+    let endpoints = vec!["https://127.0.0.1:1".to_owned(), collector.endpoint()];
+    let mut host = Host::new("web-1", &folder.path().join("host"), support::BOOT, &pki, endpoints);
+    host.write(7, "a");
+    let uplink = host.send();
+    wait("the other one takes it", || (acknowledged(&uplink) == 7).then_some(()));
+    assert!(uplink.progress().error().contains("cannot connect"), "{}", uplink.progress().error());
+}
+
+#[test]
+fn new_certificates_are_used_on_both_sides_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::init(folder.path(), &["web-1"]);
+    collector.start();
+    let mut host = Host::of(&collector, "web-1");
+    let uplink = host.send();
+    host.write(1, "a");
+    wait("it is heard", || (acknowledged(&uplink) == 1).then_some(()));
+    // Another authority: old and new certificates do not fit together.
+    std::fs::remove_dir_all(collector.pki()).unwrap();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    Authority::create(&collector.pki()).unwrap().server(&names, 1).unwrap();
+    collector.command(&["issue", "web-1"]);
+    wait("the sensor connects again", || (!uplink.progress().error().is_empty()).then_some(()));
+    host.write(1, "a");
+    wait("it is heard", || (acknowledged(&uplink) == 2).then_some(()));
+    assert!(collector.is_running());
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 
-use attribution::detect::{RULES, Severity};
+use attribution::{
+    detect::{RULES, Severity},
+    filter::{self, Field, Filter},
+};
 use clap::{Args, ValueEnum};
 use proto::v1::{Finding, record::Body};
 
@@ -106,7 +109,9 @@ pub(super) fn run(args: &FindingsArgs, config: &Config, term: Term) -> anyhow::R
 /// The last word on each finding.
 fn recorded(records: &RecordArgs) -> anyhow::Result<Vec<Finding>> {
     let mut last: BTreeMap<String, Finding> = BTreeMap::new();
-    look_back::each(records, |record| {
+    let term = filter::Term { field: Field::Kind, value: "finding".into(), not: false };
+    let findings = Filter { terms: vec![term], ..Filter::default() };
+    look_back::each_of(records, &findings, |record| {
         if let Some(Body::Finding(finding)) = &record.body {
             last.insert(finding.id.clone(), finding.clone());
         }

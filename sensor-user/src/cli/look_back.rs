@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attribution::{detect::Detector, policy::Policy};
+use attribution::{detect::Detector, filter::Filter, policy::Policy};
 use clap::Args;
 use proto::v1::Record;
 
@@ -51,11 +51,22 @@ pub(super) fn refused(error: PolicyFileError) -> anyhow::Error {
 }
 
 /// Calls `take` with each good record; a bad line is told on standard error.
-pub(super) fn each(records: &RecordArgs, mut take: impl FnMut(&Record)) -> anyhow::Result<()> {
+pub(super) fn each(records: &RecordArgs, take: impl FnMut(&Record)) -> anyhow::Result<()> {
+    each_of(records, &Filter::default(), take)
+}
+
+/// As [`each`], with the records that `filter` lets through.
+pub(super) fn each_of(
+    records: &RecordArgs,
+    filter: &Filter,
+    mut take: impl FnMut(&Record),
+) -> anyhow::Result<()> {
     let mut bad = 0u64;
-    for record in records.read()? {
+    for record in records.matching(filter)? {
         match record {
             Ok(record) => take(&record),
+            // Half of an answer is no answer.
+            Err(error) if records.is_remote() => return Err(error),
             Err(error) => {
                 tracing::warn!("{error:#}");
                 bad += 1;

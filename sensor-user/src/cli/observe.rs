@@ -30,7 +30,7 @@ pub(super) struct ObserveArgs {
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
     /// Go on with what the running sensor sees
-    #[arg(short, long, conflicts_with = "input_file")]
+    #[arg(short, long, conflicts_with_all = ["input_file", "server"])]
     follow: bool,
     /// The last N records [default: 20, unless something else says how many]
     #[arg(long, value_name = "N", group = "amount", value_parser = clap::value_parser!(u64).range(..=MAX_LAST as u64))]
@@ -140,7 +140,11 @@ impl Past {
     ) -> anyhow::Result<()> {
         let mut kept: VecDeque<Record> = VecDeque::new();
         let mut count = 0;
-        for record in from.matching(filter)? {
+        let last = match amount {
+            Amount::Last(most) => Some(most),
+            Amount::All | Amount::First(_) => None,
+        };
+        for record in from.newest(filter, last)? {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {

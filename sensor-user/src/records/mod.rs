@@ -1,6 +1,7 @@
 //! Recorded records, for the verbs that look back: JSON lines, plain or as zstd frames.
 
 mod lines;
+mod remote;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ pub struct RecordArgs {
     /// Folder of the sensor's log and fleet key
     #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     state_dir: PathBuf,
+    #[command(flatten)]
+    server: remote::Server,
 }
 
 /// Records one after the other; a line that is none is an error with its place, and the rest goes on.
@@ -38,6 +41,14 @@ impl RecordArgs {
 
     /// The records that `filter` lets through, oldest first. What cannot match is not even parsed.
     pub fn matching(&self, filter: &Filter) -> anyhow::Result<Records> {
+        self.newest(filter, None)
+    }
+
+    /// As [`RecordArgs::matching`], by one who needs the newest `last` records only: a collector sends no more.
+    pub fn newest(&self, filter: &Filter, last: Option<usize>) -> anyhow::Result<Records> {
+        if let Some(url) = &self.server.server {
+            return self.server.ask(url, filter, last);
+        }
         let log = self.state_dir.join(LOG);
         let some = |time: u64| (time != 0).then_some(time);
         let range = Range { since: some(filter.since), until: some(filter.until) };
@@ -71,6 +82,11 @@ impl RecordArgs {
         self.input_file.is_some()
     }
 
+    /// Whether a collector is asked.
+    pub fn is_remote(&self) -> bool {
+        self.server.server.is_some()
+    }
+
     /// The state folder.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
@@ -87,7 +103,11 @@ mod tests {
         "{\"kind\":\"status\",\"status\":{\"produced\":1}}\nno\n{\"kind\":\"status\",\"status\":{}}\n";
 
     fn read(input_file: &Path) -> Vec<anyhow::Result<Record>> {
-        let args = RecordArgs { input_file: Some(input_file.to_owned()), state_dir: PathBuf::new() };
+        let args = RecordArgs {
+            input_file: Some(input_file.to_owned()),
+            state_dir: PathBuf::new(),
+            server: Default::default(),
+        };
         args.read().unwrap().collect()
     }
 
@@ -127,14 +147,19 @@ mod tests {
         std::fs::write(&input_file, TEXT).unwrap();
         let term = Term { field: Field::Kind, value: "status".into(), not: false };
         let filter = Filter { terms: vec![term], ..Default::default() };
-        let args = RecordArgs { input_file: Some(input_file), state_dir: PathBuf::new() };
+        let args = RecordArgs {
+            input_file: Some(input_file),
+            state_dir: PathBuf::new(),
+            server: Default::default(),
+        };
         assert_eq!(args.matching(&filter).unwrap().filter(Result::is_ok).count(), 2);
         assert_eq!(args.matching(&filter).unwrap().count(), 2);
     }
 
     #[test]
     fn without_a_log_the_error_says_what_to_do() {
-        let args = RecordArgs { input_file: None, state_dir: PathBuf::from("/no/such") };
+        let args =
+            RecordArgs { input_file: None, state_dir: PathBuf::from("/no/such"), server: Default::default() };
         let error = format!("{:#}", args.read().err().unwrap());
         assert!(error.contains("/no/such/log") && error.contains("--input-file"), "{error}");
     }

@@ -40,7 +40,7 @@ pub(super) fn run(rows: &mut Rows) -> Result<()> {
     rows.add(&json!({ "row": "detect", "result": own }))?;
     let rate = |value: &Value| format!("{:.2}", value.as_f64().unwrap_or(0.0) / 1e6);
     let line =
-        vec!["detector, 20 rules".to_owned(), rate(&own["records_per_second"]), "records in memory".into()];
+        vec!["detector, 21 rules".to_owned(), rate(&own["records_per_second"]), "records in memory".into()];
     let mut lines = vec![line];
     match duckdb() {
         Ok(peer) => {
