@@ -20,6 +20,7 @@ use crate::{
         ocsf,
         otel::Semconv,
         parquet::Writer,
+        webhook::Body,
     },
     records::{RecordArgs, Records},
     sink::{Sink, json::Json},
@@ -117,7 +118,8 @@ pub(super) fn run(args: ExportArgs, config: &Config) -> anyhow::Result<ExitCode>
             Protocol::Http => Form::OtlpHttp,
         };
         let url = args.endpoint.clone().unwrap_or_default();
-        let address = Address { form, url, headers: args.header.clone(), semconv: args.semconv };
+        let address =
+            Address { form, url, headers: args.header.clone(), semconv: args.semconv, body: Body::default() };
         send(&address, &mut reading)?;
     } else {
         let out: Box<dyn Write + Send> = match &args.output {

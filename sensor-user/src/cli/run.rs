@@ -86,7 +86,7 @@ pub(super) fn run(
 
 fn exporters(config: &Config) -> anyhow::Result<Vec<Exporter>> {
     let start = |(name, export): (&String, &Export)| {
-        let started = Exporter::start(name, &export.address(), export.filter());
+        let started = Exporter::start(name, &export.address, export.filter.clone(), export.limits);
         started.map_err(|error| {
             let help =
                 "correct it in the configuration; `keywitness config show-default` shows every setting";
