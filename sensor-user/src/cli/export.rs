@@ -111,7 +111,8 @@ impl Iterator for Reading {
 
 pub(super) fn run(args: ExportArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let filter = args.filter.resolve(args.records.state_dir(), config)?;
-    let mut reading = Reading { records: args.records.matching(&filter)?, taken: 0, bad: 0, left_out: 0 };
+    let mut reading =
+        Reading { records: args.records.matching(&filter, &config.log)?, taken: 0, bad: 0, left_out: 0 };
     if args.format == Format::Otlp {
         let form = match args.protocol {
             Protocol::Grpc => Form::OtlpGrpc,

@@ -51,9 +51,13 @@ pub(super) fn refused(error: PolicyFileError) -> anyhow::Error {
 }
 
 /// Calls `take` with each good record; a bad line is told on standard error.
-pub(super) fn each(records: &RecordArgs, mut take: impl FnMut(&Record)) -> anyhow::Result<()> {
+pub(super) fn each(
+    records: &RecordArgs,
+    config: &Config,
+    mut take: impl FnMut(&Record),
+) -> anyhow::Result<()> {
     let mut bad = 0u64;
-    for record in records.read()? {
+    for record in records.read(&config.log)? {
         match record {
             Ok(record) => take(&record),
             Err(error) => {
@@ -69,9 +73,9 @@ pub(super) fn each(records: &RecordArgs, mut take: impl FnMut(&Record)) -> anyho
 }
 
 /// A detector that has seen all records.
-pub(super) fn detector(records: &RecordArgs, policy: Policy) -> anyhow::Result<Detector> {
+pub(super) fn detector(records: &RecordArgs, config: &Config, policy: Policy) -> anyhow::Result<Detector> {
     let mut detector = Detector::new(policy.into());
-    each(records, |record| drop(detector.record(record)))?;
+    each(records, config, |record| drop(detector.record(record)))?;
     Ok(detector)
 }
 
