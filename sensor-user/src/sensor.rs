@@ -1,9 +1,11 @@
 //! The running sensor: kernel events through attribution to a sink.
 
 pub mod health;
+mod order;
+mod setup;
 mod status;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use attribution::{
     call::Toolkit,
@@ -13,14 +15,12 @@ use attribution::{
     policy::Policy as Entitlements,
 };
 use nix::time::{ClockId, clock_gettime};
-use proto::v1::{Gap, Record};
+use proto::v1::Gap;
 use sensor_common::{kind, tls::verdict};
-use thiserror::Error;
 use tokio::{sync::mpsc::Receiver, time::MissedTickBehavior};
 
 use crate::{
-    bpf::{LoadError, Loaded, MapError, Prober, Reader, Tables, cgroup_root},
-    config::{self, KnownExecutable},
+    bpf::{Loaded, Prober, Reader, Tables, cgroup_root},
     credential::{self, Inspector, Skipped},
     identity::{Watch, executable::Executables, running, sockets, sources::Sources},
     policy,
@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+use order::{in_order, waiting};
+pub use setup::{Options, Past, SensorError};
+
 /// Events taken from the ring before their consequences are carried out.
 const BATCH: usize = 1024;
 /// How often events that are not urgent are looked for.
@@ -41,69 +44,6 @@ const TICK: Duration = Duration::from_millis(100);
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// Reads of the counters at the end, until nothing is in flight.
 const LAST_READS: usize = 50;
-
-/// What the sensor is told at start.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Size of the event buffer, bytes, a power of two.
-    pub ring_bytes: u32,
-    /// Kernel-side diagnostics.
-    pub kernel_log: bool,
-    /// Hooks that are left out.
-    pub disabled_hooks: Vec<String>,
-    /// Time between `status` records.
-    pub status_every: Duration,
-    /// Whether TLS functions are probed.
-    pub tls: bool,
-    /// Useless hits a second after which a library is probed for known callers only.
-    pub hit_budget_per_s: u64,
-    /// Names of executables that are taken for callers from their first exec.
-    pub known_executables: Vec<KnownExecutable>,
-    /// Patterns of the user's credential files.
-    pub watch: Vec<String>,
-    /// Name of this host in records.
-    pub host: String,
-    /// File to record events to.
-    pub record: Option<PathBuf>,
-    /// The kernel's name of this boot.
-    pub boot_id: String,
-    /// Whom to ask about workloads.
-    pub identity: config::Identity,
-}
-
-/// What the flow log tells of earlier runs.
-pub struct Past {
-    /// Number of the next record.
-    pub next_seq: u64,
-    /// The last records, oldest first.
-    pub records: Box<dyn Iterator<Item = Record>>,
-}
-
-impl Default for Past {
-    fn default() -> Self {
-        Self { next_seq: 1, records: Box::new(std::iter::empty()) }
-    }
-}
-
-/// Why the sensor stopped or never ran.
-#[derive(Debug, Error)]
-pub enum SensorError {
-    /// The kernel side does not load.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A kernel table cannot be used.
-    #[error("kernel table: {0}")]
-    Table(#[from] MapError),
-    /// Events cannot be recorded.
-    #[error("cannot record events: {0}")]
-    Record(#[source] io::Error),
-    /// A record cannot be written.
-    #[error("cannot write records: {0}")]
-    Sink(#[source] io::Error),
-    /// The operating system refused something else.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// The sensor, attached.
 pub struct Sensor {
@@ -147,6 +87,11 @@ async fn next(located: &mut Option<Results>) -> Option<Found> {
 impl Sensor {
     /// Loads, attaches, and looks at what runs already. From here on nothing is missed. Needs a tokio runtime.
     pub fn start(options: Options, kit: Toolkit, past: Past) -> Result<Self, SensorError> {
+        let info = SensorInfo { host: options.host.clone(), boot_id: options.boot_id.clone() };
+        let mut attribution = Attribution::new(kit.clone(), info.clone());
+        attribution.resume(past.next_seq);
+        // Before anything is attached, so that no events wait for the end of this.
+        past.records.for_each(|record| attribution.restore(&record));
         let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log, &options.disabled_hooks)?;
         let tables = Tables::take(&mut loaded.ebpf)?;
         let reader = Reader::take(&mut loaded.ebpf)?;
@@ -170,17 +115,13 @@ impl Sensor {
             }
         };
         let unread = inspector.as_ref().map(|(inspector, _)| inspector.skipped()).unwrap_or_default();
-        let info = SensorInfo { host: options.host.clone(), boot_id: options.boot_id.clone() };
         let recorder = match &options.record {
-            Some(path) => Some(Recorder::create(path, &info, kit.clone()).map_err(SensorError::Record)?),
+            Some(path) => Some(Recorder::create(path, &info, kit).map_err(SensorError::Record)?),
             None => None,
         };
-        let mut attribution = Attribution::new(kit, info);
         if recorder.is_some() {
             attribution.record_decoded();
         }
-        attribution.resume(past.next_seq);
-        past.records.for_each(|record| attribution.restore(&record));
         let mut sensor = Self {
             watch: Watch::new(cgroup_root()?, Sources::start(&options.identity, &options.host)),
             attribution,
@@ -319,7 +260,7 @@ impl Sensor {
     fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         loop {
             // Taken before the ring is read, given on after: their processes are known by then.
-            let found = self.inspected();
+            let found = self.inspector.as_mut().map(|(_, events)| waiting(events, BATCH)).unwrap_or_default();
             let mut events = Vec::new();
             let (delivered, malformed) = (&mut self.delivered, &mut self.malformed);
             let taken = self.reader.drain(BATCH, |bytes| {
@@ -335,40 +276,12 @@ impl Sensor {
                     }
                 }
             });
-            if found.is_empty() {
-                for event in events {
-                    self.event(event);
-                }
-            } else {
-                self.in_order(events, found);
-            }
+            in_order(events, found).for_each(|event| self.event(event));
             self.deliver(sink)?;
             if taken < BATCH {
                 return Ok(());
             }
         }
-    }
-
-    /// What was found in files and environments since the last look.
-    fn inspected(&mut self) -> Vec<Event> {
-        let Some((_, events)) = &mut self.inspector else { return Vec::new() };
-        std::iter::from_fn(|| events.try_recv().ok()).take(BATCH).collect()
-    }
-
-    /// Gives on kernel events and what was found meanwhile: starts of processes first, then what was found,
-    /// then what the processes did.
-    fn in_order(&mut self, events: Vec<Event>, found: Vec<Event>) {
-        let last_start =
-            events.iter().rposition(|event| matches!(event, Event::Fork { .. } | Event::Exec { .. }));
-        let mut found = Some(found);
-        let whole = last_start.map_or(0, |at| at + 1);
-        for (at, event) in events.into_iter().enumerate() {
-            if at == whole {
-                found.take().into_iter().flatten().for_each(|event| self.event(event));
-            }
-            self.event(event);
-        }
-        found.into_iter().flatten().for_each(|event| self.event(event));
     }
 
     fn event(&mut self, mut event: Event) {
@@ -498,7 +411,7 @@ impl Sensor {
             Some((inspector, mut events)) => {
                 // Its threads end first: nothing comes after.
                 drop(inspector);
-                std::iter::from_fn(|| events.try_recv().ok()).collect()
+                waiting(&mut events, usize::MAX)
             }
             None => Vec::new(),
         };
@@ -511,7 +424,7 @@ impl Sensor {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.in_order(Vec::new(), found);
+        found.into_iter().for_each(|event| self.event(event));
         self.attribution.finish();
         if let Some(recorder) = self.recorder.take() {
             recorder.finish(&mut self.attribution).map_err(SensorError::Record)?;

@@ -1,5 +1,6 @@
 //! `bench`: what the sensor costs others, as ratios of interleaved rounds. Nothing here is a test.
 
+mod acts;
 mod connect;
 mod detect;
 mod idle;

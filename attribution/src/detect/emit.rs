@@ -9,8 +9,8 @@ use super::{Subject, principal_of};
 
 /// States of a finding.
 pub(super) const OPEN: &str = "open";
-const UPDATED: &str = "updated";
-const RESOLVED: &str = "resolved";
+pub(super) const UPDATED: &str = "updated";
+pub(super) const RESOLVED: &str = "resolved";
 /// Findings in force that are followed; more are counted and not told.
 const MAX_TOLD: usize = 65_536;
 /// How long a finding that only goes on is not told again: six hours.

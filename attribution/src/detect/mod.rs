@@ -47,7 +47,7 @@ use check::{At, Check, Cx, Draft};
 use emit::Told;
 use state::{State, Subject};
 
-pub use notify::{Limits as NotifyLimits, Notification, Notifier};
+pub use notify::{Limits as NotifyLimits, Notification, Notifier, SEVERAL};
 pub(crate) use shared_credential::NAME as SHARED_CREDENTIAL;
 
 pub use report::{Consumption, CredentialReport, Usage, UserReport};

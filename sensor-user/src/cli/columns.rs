@@ -2,8 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::sheet::quoted;
-use crate::term::{Style, Term, columns_of, escape};
+use super::{
+    aligned::{self, Side},
+    sheet::quoted,
+};
+use crate::term::{Style, Term, escape};
 
 /// Longest cell, in characters.
 const MAX_CHARS: usize = 400;
@@ -31,7 +34,13 @@ pub(super) fn print(
     let clean = |cell: &String| escape(cell, MAX_CHARS).into_owned();
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(clean).collect()).collect();
     match form {
-        Form::Table => aligned(out, term, titles, &rows),
+        Form::Table => {
+            let titles: Vec<String> = titles.iter().map(|&title| title.to_owned()).collect();
+            let sides = vec![Side::Left; titles.len()];
+            let lines = rows.into_iter().map(|row| (Style::Plain, row));
+            let lines: Vec<_> = [(Style::Dim, titles)].into_iter().chain(lines).collect();
+            aligned::print(out, term, &sides, &lines)
+        }
         Form::Markdown => {
             writeln!(out, "| {} |", titles.join(" | "))?;
             writeln!(out, "|{}", " --- |".repeat(titles.len()))?;
@@ -50,27 +59,6 @@ pub(super) fn print(
             Ok(())
         }
     }
-}
-
-fn aligned(out: &mut impl Write, term: Term, titles: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| columns_of(cell));
-        cells.chain(titles.get(column).map(|title| columns_of(title))).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(&widths) {
-            line += cell;
-            line += &" ".repeat(width.saturating_sub(columns_of(cell)) + 2);
-        }
-        line.trim_end().to_owned()
-    };
-    writeln!(out, "{}", term.paint(Style::Dim, &line(titles.to_vec())))?;
-    for row in rows {
-        writeln!(out, "{}", line(row.iter().map(String::as_str).collect()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

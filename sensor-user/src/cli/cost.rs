@@ -6,8 +6,11 @@ use attribution::cost::Total;
 use attribution::report::{self, CostReport, CostRow};
 use clap::{Args, ValueEnum};
 
-use super::sheet::{Cell, Form, Sheet};
-use crate::{records::RecordArgs, term::Term};
+use super::{
+    look_back,
+    sheet::{Cell, Form, Sheet},
+};
+use crate::{config::Config, records::RecordArgs, term::Term};
 
 /// Arguments of `cost`.
 #[derive(Debug, Args)]
@@ -58,11 +61,9 @@ impl By {
     }
 }
 
-pub(super) fn run(args: &CostArgs, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &CostArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let mut report = CostReport::new(args.by.into());
-    for record in args.records.read()? {
-        report.record(&record?);
-    }
+    look_back::each(&args.records, config, |record| report.record(record))?;
     let (name, detail) = args.by.columns();
     let sums = [
         "calls",

@@ -5,8 +5,11 @@ use std::{io::Write, process::ExitCode};
 use attribution::report::{CoverageReport, ExecutableRow, Joins};
 use clap::Args;
 
-use super::sheet::{Cell, Form, Sheet};
-use crate::{records::RecordArgs, term::Term};
+use super::{
+    look_back,
+    sheet::{Cell, Form, Sheet},
+};
+use crate::{config::Config, records::RecordArgs, term::Term};
 
 /// Arguments of `coverage`.
 #[derive(Debug, Args)]
@@ -18,11 +21,9 @@ pub(super) struct CoverageArgs {
     output: Form,
 }
 
-pub(super) fn run(args: &CoverageArgs, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &CoverageArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let mut report = CoverageReport::default();
-    for record in args.records.read()? {
-        report.record(&record?);
-    }
+    look_back::each(&args.records, config, |record| report.record(record))?;
     let (joins, executables) = report.rows();
     let mut out = std::io::stdout().lock();
     joins_sheet(joins).write(args.output, term, &mut out)?;

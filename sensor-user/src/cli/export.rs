@@ -20,6 +20,7 @@ use crate::{
         ocsf,
         otel::Semconv,
         parquet::Writer,
+        webhook::Body,
     },
     records::{RecordArgs, Records},
     sink::{Sink, json::Json},
@@ -110,14 +111,16 @@ impl Iterator for Reading {
 
 pub(super) fn run(args: ExportArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let filter = args.filter.resolve(args.records.state_dir(), config)?;
-    let mut reading = Reading { records: args.records.matching(&filter)?, taken: 0, bad: 0, left_out: 0 };
+    let mut reading =
+        Reading { records: args.records.matching(&filter, &config.log)?, taken: 0, bad: 0, left_out: 0 };
     if args.format == Format::Otlp {
         let form = match args.protocol {
             Protocol::Grpc => Form::OtlpGrpc,
             Protocol::Http => Form::OtlpHttp,
         };
         let url = args.endpoint.clone().unwrap_or_default();
-        let address = Address { form, url, headers: args.header.clone(), semconv: args.semconv };
+        let address =
+            Address { form, url, headers: args.header.clone(), semconv: args.semconv, body: Body::default() };
         send(&address, &mut reading)?;
     } else {
         let out: Box<dyn Write + Send> = match &args.output {

@@ -75,9 +75,9 @@ pub(super) fn run(args: &FindingsArgs, config: &Config, term: Term) -> anyhow::R
     let all = match &args.policy {
         Some(path) => {
             let source = look_back::source(Some(path), records.state_dir(), config);
-            look_back::detector(records, source.read().map_err(look_back::refused)?)?.findings()
+            look_back::detector(records, config, source.read().map_err(look_back::refused)?)?.findings()
         }
-        None => recorded(records)?,
+        None => recorded(records, config)?,
     };
     let wanted = |one: &&Finding| match args.state {
         States::Open => one.state != "resolved",
@@ -107,11 +107,11 @@ pub(super) fn run(args: &FindingsArgs, config: &Config, term: Term) -> anyhow::R
 }
 
 /// The last word on each finding.
-fn recorded(records: &RecordArgs) -> anyhow::Result<Vec<Finding>> {
+fn recorded(records: &RecordArgs, config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut last: BTreeMap<String, Finding> = BTreeMap::new();
     let term = filter::Term { field: Field::Kind, value: "finding".into(), not: false };
     let findings = Filter { terms: vec![term], ..Filter::default() };
-    look_back::each_of(records, &findings, |record| {
+    look_back::each_of(records, config, &findings, |record| {
         if let Some(Body::Finding(finding)) = &record.body {
             last.insert(finding.id.clone(), finding.clone());
         }

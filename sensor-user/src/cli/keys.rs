@@ -5,8 +5,11 @@ use std::{io::Write, process::ExitCode};
 use attribution::report::KeysReport;
 use clap::Args;
 
-use super::sheet::{Cell, Form, Sheet};
-use crate::{records::RecordArgs, term::Term};
+use super::{
+    look_back,
+    sheet::{Cell, Form, Sheet},
+};
+use crate::{config::Config, records::RecordArgs, term::Term};
 
 /// Arguments of `keys`.
 #[derive(Debug, Args)]
@@ -38,11 +41,9 @@ const COLUMNS: [&str; 14] = [
     "shared",
 ];
 
-pub(super) fn run(args: &KeysArgs, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &KeysArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let mut report = KeysReport::default();
-    for record in args.records.read()? {
-        report.record(&record?);
-    }
+    look_back::each(&args.records, config, |record| report.record(record))?;
     let mut sheet = Sheet::new(COLUMNS);
     let (mut keys, mut calls) = (0u64, 0u64);
     for row in report.rows().into_iter().filter(|row| row.shared || !args.shared) {

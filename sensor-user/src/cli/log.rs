@@ -23,8 +23,6 @@ use crate::{
     sink::{self, Sink},
 };
 
-/// Name of the log's folder in the state folder.
-const FOLDER: &str = "log";
 /// What the key of the hashes is made for.
 const PURPOSE: &str = "flow log";
 /// Records of earlier runs from which the sensor's state is restored.
@@ -56,11 +54,6 @@ struct WhereArgs {
     state: StateArgs,
 }
 
-/// The folder of the log.
-pub(super) fn folder(state_dir: &Path, config: &config::Log) -> PathBuf {
-    config.dir.clone().unwrap_or_else(|| state_dir.join(FOLDER))
-}
-
 /// The log before `next`, and what it tells of earlier runs.
 pub(super) fn open(
     state_dir: &Path,
@@ -74,7 +67,7 @@ pub(super) fn open(
     }
     const NS_PER_MS: u64 = 1_000_000;
     const NS_PER_S: u64 = 1_000_000_000;
-    let folder = folder(state_dir, config);
+    let folder = config.folder(state_dir);
     let options = writer::Options {
         commit_ns: config.commit_ms.get() * NS_PER_MS,
         commit_records: usize::try_from(config.commit_records.get())?,
@@ -117,7 +110,7 @@ fn refusal(error: OpenError) -> Refused {
 
 pub(super) fn run(args: &LogArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let (Verb::Verify(at) | Verb::Info(at)) = &args.verb;
-    let folder = at.dir.clone().unwrap_or_else(|| folder(&at.state.state_dir, &config.log));
+    let folder = at.dir.clone().unwrap_or_else(|| config.log.folder(&at.state.state_dir));
     if !folder.is_dir() {
         let message = format!("there is no log in {}", folder.display());
         return Err(

@@ -51,18 +51,19 @@ pub(super) fn refused(error: PolicyFileError) -> anyhow::Error {
 }
 
 /// Calls `take` with each good record; a bad line is told on standard error.
-pub(super) fn each(records: &RecordArgs, take: impl FnMut(&Record)) -> anyhow::Result<()> {
-    each_of(records, &Filter::default(), take)
+pub(super) fn each(records: &RecordArgs, config: &Config, take: impl FnMut(&Record)) -> anyhow::Result<()> {
+    each_of(records, config, &Filter::default(), take)
 }
 
 /// As [`each`], with the records that `filter` lets through.
 pub(super) fn each_of(
     records: &RecordArgs,
+    config: &Config,
     filter: &Filter,
     mut take: impl FnMut(&Record),
 ) -> anyhow::Result<()> {
     let mut bad = 0u64;
-    for record in records.matching(filter)? {
+    for record in records.matching(filter, &config.log)? {
         match record {
             Ok(record) => take(&record),
             // Half of an answer is no answer.
@@ -80,9 +81,9 @@ pub(super) fn each_of(
 }
 
 /// A detector that has seen all records.
-pub(super) fn detector(records: &RecordArgs, policy: Policy) -> anyhow::Result<Detector> {
+pub(super) fn detector(records: &RecordArgs, config: &Config, policy: Policy) -> anyhow::Result<Detector> {
     let mut detector = Detector::new(policy.into());
-    each(records, |record| drop(detector.record(record)))?;
+    each(records, config, |record| drop(detector.record(record)))?;
     Ok(detector)
 }
 

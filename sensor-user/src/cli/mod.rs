@@ -3,6 +3,7 @@
 //! Standard output has results only, standard error has logs and errors. Exit codes: 0 done, 1 failed,
 //! 2 refused (usage, configuration, privileges or what the kernel lacks); `doctor` has its own meanings.
 
+mod aligned;
 mod columns;
 mod completions;
 mod config;
@@ -346,16 +347,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(args, &Config::load(file.as_deref())?, term),
         Command::Timeline(args) => timeline::run(args, &Config::load(file.as_deref())?, term),
         Command::Observe(args) => observe::run(args, &Config::load(file.as_deref())?, term),
-        Command::Keys(args) => keys::run(&args, term),
-        Command::Cost(args) => cost::run(&args, term),
-        Command::Sessions(args) => sessions::run(&args, term),
-        Command::Coverage(args) => coverage::run(&args, term),
+        Command::Keys(args) => keys::run(&args, &Config::load(file.as_deref())?, term),
+        Command::Cost(args) => cost::run(&args, &Config::load(file.as_deref())?, term),
+        Command::Sessions(args) => sessions::run(&args, &Config::load(file.as_deref())?, term),
+        Command::Coverage(args) => coverage::run(&args, &Config::load(file.as_deref())?, term),
         Command::Log(args) => log::run(&args, &Config::load(file.as_deref())?),
         Command::Findings(args) => findings::run(&args, &Config::load(file.as_deref())?, term),
         Command::Policy(args) => policy::run(&args, &Config::load(file.as_deref())?),
         Command::Review(args) => review::run(&args, &Config::load(file.as_deref())?, term),
         Command::RevokePlan(args) => revoke_plan::run(&args, &Config::load(file.as_deref())?, term),
-        Command::Reconcile(args) => reconcile::run(&args, term),
+        Command::Reconcile(args) => reconcile::run(&args, &Config::load(file.as_deref())?, term),
     }
 }
 
@@ -416,6 +417,23 @@ mod tests {
         assert_eq!((config.kernel.ring_bytes.get(), config.kernel.log), (131_072, true));
         assert_eq!(config.output.status_interval_s.get().as_secs(), 5);
         assert!(merged("keywitness run --kernel-log", "").kernel.log);
+    }
+
+    #[test]
+    fn verbs_that_sum_up_go_on_after_a_bad_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let (records, config) = (folder.path().join("records"), folder.path().join("config"));
+        let good = include_str!("../../../tests/fixtures/records.jsonl");
+        std::fs::write(&records, format!("{{\"kind\":\n{good}")).unwrap();
+        std::fs::write(&config, "").unwrap();
+        for verb in ["keys", "cost", "sessions", "coverage", "findings"] {
+            let line = format!(
+                "keywitness {verb} --config {} --input-file {} -o json",
+                config.display(),
+                records.display()
+            );
+            dispatch(parse(&line).unwrap()).unwrap_or_else(|error| panic!("{verb}: {error:#}"));
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
-use attribution::filter::Filter;
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use proto::v1::Record;
@@ -11,7 +10,7 @@ use super::{filter::FilterArgs, report::Refused};
 use crate::{
     config::Config,
     live::{self, Message},
-    records::RecordArgs,
+    records::{RecordArgs, Records},
     sink::{Sink, compact::Compact, json::Json, table::Table},
     term::Term,
 };
@@ -101,7 +100,11 @@ pub(super) fn run(args: ObserveArgs, config: &Config, term: Term) -> anyhow::Res
     };
     let mut past = Past { shown: None, bad: 0 };
     if amount != Amount::Last(0) {
-        past.show(&args.records, &filter, amount, sink.as_mut())?;
+        let last = match amount {
+            Amount::Last(most) => Some(most),
+            Amount::All | Amount::First(_) => None,
+        };
+        past.show(args.records.newest(&filter, last, &config.log)?, amount, sink.as_mut())?;
     }
     sink.flush()?;
     let Some(live) = live else {
@@ -131,20 +134,10 @@ struct Past {
 }
 
 impl Past {
-    fn show(
-        &mut self,
-        from: &RecordArgs,
-        filter: &Filter,
-        amount: Amount,
-        sink: &mut dyn Sink,
-    ) -> anyhow::Result<()> {
+    fn show(&mut self, records: Records, amount: Amount, sink: &mut dyn Sink) -> anyhow::Result<()> {
         let mut kept: VecDeque<Record> = VecDeque::new();
         let mut count = 0;
-        let last = match amount {
-            Amount::Last(most) => Some(most),
-            Amount::All | Amount::First(_) => None,
-        };
-        for record in from.newest(filter, last)? {
+        for record in records {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {

@@ -13,7 +13,7 @@ use super::{
     look_back::{self, dollars},
     report::Refused,
 };
-use crate::{records::RecordArgs, term::Term};
+use crate::{config::Config, records::RecordArgs, term::Term};
 use export::{Item, Provider, Used};
 
 /// Nanoseconds of a day.
@@ -42,7 +42,7 @@ pub(super) struct ReconcileArgs {
 /// What the records show: calls by day, hint and model.
 type Seen = BTreeMap<Item, Used>;
 
-pub(super) fn run(args: &ReconcileArgs, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ReconcileArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
@@ -61,7 +61,7 @@ pub(super) fn run(args: &ReconcileArgs, term: Term) -> anyhow::Result<ExitCode> 
         Provider::Openai => "openai",
         Provider::Anthropic => "anthropic",
     };
-    look_back::each(&args.records, |record| add(&mut seen, provider, record))?;
+    look_back::each(&args.records, config, |record| add(&mut seen, provider, record))?;
     let rows = rows(&billed, &seen, keys.as_ref());
     let mut out = std::io::stdout().lock();
     columns::print(&mut out, term, args.output, &TITLES, &rows)?;

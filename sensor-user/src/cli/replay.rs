@@ -87,7 +87,7 @@ pub(super) fn run(args: ReplayArgs, config: &Config, term: Term) -> anyhow::Resu
     let policy = args.policy.read(args.records.state_dir(), config)?;
     let mut replay = Replay::new(Detector::new(Arc::new(policy)));
     let mut bad = 0u64;
-    for record in args.records.matching(&filter)? {
+    for record in args.records.matching(&filter, &config.log)? {
         match record {
             Ok(record) => replay.record(&record),
             Err(error) => {

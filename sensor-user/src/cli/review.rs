@@ -33,7 +33,7 @@ pub(super) struct ReviewArgs {
 
 pub(super) fn run(args: &ReviewArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let policy = args.policy.read(args.records.state_dir(), config)?;
-    let seen = look_back::detector(&args.records, policy.clone())?.consumption();
+    let seen = look_back::detector(&args.records, config, policy.clone())?.consumption();
     let mut out = std::io::stdout().lock();
     columns::print(&mut out, term, args.output, &TITLES, &rows(&policy, &seen.credentials, seen.until))?;
     out.flush()?;

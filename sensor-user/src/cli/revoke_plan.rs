@@ -48,7 +48,7 @@ pub(super) fn run(args: &RevokePlanArgs, config: &Config, term: Term) -> anyhow:
     let mut detector = Detector::new(policy.clone().into());
     let mut sessions: BTreeMap<String, Sessions> = BTreeMap::new();
     let mut ended = BTreeMap::new();
-    look_back::each(&args.records, |record| {
+    look_back::each(&args.records, config, |record| {
         detector.record(record);
         follow(record, &mut sessions, &mut ended);
     })?;

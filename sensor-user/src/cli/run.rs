@@ -120,7 +120,7 @@ fn metrics(
     let sources = metrics::Sources {
         tally: Tally::default(),
         receivers: exporters.iter().map(Exporter::account).collect(),
-        log: log.then(|| (super::log::folder(state_dir, &config.log), config.log.retain_bytes.get())),
+        log: log.then(|| (config.log.folder(state_dir), config.log.retain_bytes.get())),
         ring_bytes: config.kernel.ring_bytes.get(),
     };
     let tally = sources.tally.clone();
@@ -146,7 +146,7 @@ fn uplink(state_dir: &Path, config: &Config) -> anyhow::Result<Option<Uplink>> {
         .into());
     }
     let settings = Settings {
-        log: super::log::folder(state_dir, &config.log),
+        log: config.log.folder(state_dir),
         place: state_dir.join(PLACE),
         endpoints: endpoints.as_slice().to_owned(),
         ca: ca.clone(),
@@ -158,7 +158,7 @@ fn uplink(state_dir: &Path, config: &Config) -> anyhow::Result<Option<Uplink>> {
 
 fn exporters(config: &Config) -> anyhow::Result<Vec<Exporter>> {
     let start = |(name, export): (&String, &Export)| {
-        let started = Exporter::start(name, &export.address(), export.filter());
+        let started = Exporter::start(name, &export.address, export.filter.clone(), export.limits);
         started.map_err(|error| {
             let help =
                 "correct it in the configuration; `keywitness config show-default` shows every setting";

@@ -5,8 +5,11 @@ use std::{io::Write, process::ExitCode};
 use attribution::report::{SessionRow, SessionsReport};
 use clap::Args;
 
-use super::sheet::{Cell, Form, Sheet};
-use crate::{records::RecordArgs, term::Term};
+use super::{
+    look_back,
+    sheet::{Cell, Form, Sheet},
+};
+use crate::{config::Config, records::RecordArgs, term::Term};
 
 /// Arguments of `sessions`.
 #[derive(Debug, Args)]
@@ -43,11 +46,9 @@ const COLUMNS: [&str; 16] = [
     "client_session",
 ];
 
-pub(super) fn run(args: &SessionsArgs, term: Term) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &SessionsArgs, config: &Config, term: Term) -> anyhow::Result<ExitCode> {
     let mut report = SessionsReport::default();
-    for record in args.records.read()? {
-        report.record(&record?);
-    }
+    look_back::each(&args.records, config, |record| report.record(record))?;
     let wanted = |row: &SessionRow| {
         (!args.agents || !row.session.agent.is_empty()) && (!args.orphaned || row.orphaned_calls() > 0)
     };

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value};
 
-use crate::term::{Style, Term, columns_of, cut, escape};
+use super::aligned::{self, Side};
+use crate::term::{Style, Term, cut, escape};
 
 /// Most columns that one cell of a table takes on a terminal; JSON and CSV cut nothing.
 const MAX_COLUMNS: usize = 60;
@@ -171,28 +172,15 @@ impl Sheet {
                 |(cell, text): (&Cell, String)| if *cell == Cell::Absent { String::new() } else { text };
             cells.iter().zip(text(cells)).map(blank).collect::<Vec<_>>()
         });
-        let widths: Vec<usize> = (0..titles.len())
-            .map(|at| {
-                let all = rows.iter().chain(&total).chain([&titles]);
-                all.filter_map(|row| row.get(at)).map(|text| columns_of(text)).max().unwrap_or(0)
-            })
-            .collect();
-        let right: Vec<bool> = (0..titles.len())
-            .map(|at| self.rows.iter().chain(&self.total).any(|row| row.get(at).is_some_and(Cell::is_number)))
-            .collect();
-        let mut line = |style: Style, cells: &[String]| {
-            let cells = cells.iter().zip(&widths).zip(&right).map(|((text, width), right)| {
-                let padding = " ".repeat(width.saturating_sub(columns_of(text)));
-                if *right { format!("{padding}{text}") } else { format!("{text}{padding}") }
-            });
-            let line = cells.collect::<Vec<_>>().join("  ");
-            writeln!(out, "{}", term.paint(style, line.trim_end()))
+        let side = |at: usize| {
+            let mut cells = self.rows.iter().chain(&self.total).filter_map(|row| row.get(at));
+            if cells.any(Cell::is_number) { Side::Right } else { Side::Left }
         };
-        line(Style::Dim, &titles)?;
-        for row in &rows {
-            line(Style::Plain, row)?;
-        }
-        total.map_or(Ok(()), |total| line(Style::Bold, &total))
+        let sides: Vec<Side> = (0..titles.len()).map(side).collect();
+        let mut lines = vec![(Style::Dim, titles)];
+        lines.extend(rows.into_iter().map(|row| (Style::Plain, row)));
+        lines.extend(total.map(|total| (Style::Bold, total)));
+        aligned::print(out, term, &sides, &lines)
     }
 
     fn json(&self, out: &mut impl Write) -> io::Result<()> {

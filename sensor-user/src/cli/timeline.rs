@@ -47,7 +47,7 @@ pub(super) fn run(args: TimelineArgs, config: &Config, term: Term) -> anyhow::Re
         false => filter.clone(),
     };
     let mut bad = 0u64;
-    let timeline = Timeline::collect(&filter, args.records.matching(&read)?, |error| {
+    let timeline = Timeline::collect(&filter, args.records.matching(&read, &config.log)?, |error| {
         tracing::warn!("{error:#}");
         bad += 1;
     });

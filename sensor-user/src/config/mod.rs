@@ -206,6 +206,16 @@ pub struct Log {
     pub hmac: bool,
 }
 
+impl Log {
+    /// Name of its folder in the state folder.
+    const FOLDER: &str = "log";
+
+    /// The folder of the log, for a sensor with this state folder.
+    pub fn folder(&self, state_dir: &Path) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| state_dir.join(Self::FOLDER))
+    }
+}
+
 /// Section `[metrics]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -1,5 +1,7 @@
 //! The default file, and every kind of mistake with its place.
 
+use attribution::detect::NotifyLimits;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -58,7 +60,11 @@ fn the_examples_of_the_default_file_work() {
     let config = parse(&text).unwrap();
     assert_eq!(config.identity.host.as_ref().map(HostName::as_str), Some("db-1.example.net"));
     assert!(config.catalogue().unwrap().provider("our-vllm").is_some());
-    assert_eq!(config.export["collector"].filter().terms.len(), 2);
+    let collector = &config.export["collector"];
+    assert_eq!((collector.filter.terms.len(), collector.limits), (2, None));
+    // What the file says of it is what holds without it.
+    let pager = &config.export["pager"];
+    assert_eq!((pager.filter.terms.len(), pager.limits), (1, Some(NotifyLimits::default())));
 }
 
 #[test]
@@ -67,6 +73,18 @@ fn mistakes_are_named_with_file_line_and_column() {
         (
             "\n[output]\ncolour = 1\n",
             "/etc/kw.toml:3:1: unknown field `colour`, expected `format` or `status_interval_s`",
+        ),
+        (
+            "[export.a]\nform = 'syslog'\nurl = 'unix:///dev/log'\nbody = 'ocsf'",
+            "/etc/kw.toml:1:1: `body` is for the form \"webhook\" only",
+        ),
+        (
+            "[export.a]\nform = 'otlp_http'\nurl = 'http://[::1]'\nupdate_every_s = 5",
+            "/etc/kw.toml:1:1: `least_severity`, `update_every_s` and `most_per_minute` are for",
+        ),
+        (
+            "[export.a]\nform = 'webhook'\nurl = 'http://[::1]'\nleast_severity = 'bad'",
+            "/etc/kw.toml:1:1: `least_severity` is one of info, low,",
         ),
         ("no_such = 1", "/etc/kw.toml:1:1: unknown field `no_such`, expected one of `output`, `kernel`"),
         ("[tls]\nenabled = 'yes'", "/etc/kw.toml:2:11: invalid type: string \"yes\", expected a boolean"),

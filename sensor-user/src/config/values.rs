@@ -71,7 +71,7 @@ pub struct OptionalHook(String);
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadValue(Cow<'static, str>);
+pub struct BadValue(pub(super) Cow<'static, str>);
 
 impl BadValue {
     /// With this reason.

@@ -6,12 +6,20 @@ use proto::v1::Record;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{otel::Semconv, otlp::Otlp, syslog::Syslog, webhook::Webhook};
+use super::{
+    otel::Semconv,
+    otlp::Otlp,
+    syslog::Syslog,
+    webhook::{Body, Webhook},
+};
 
 /// First pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause, also when a receiver asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Most records of one request.
+pub(super) const BATCH: usize = 512;
 
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +32,15 @@ pub struct Address {
     pub headers: Vec<(String, String)>,
     /// Names of OpenTelemetry attributes.
     pub semconv: Semconv,
+    /// What a request of a webhook holds.
+    pub body: Body,
+}
+
+impl Address {
+    /// Most records that are handed over together: what was taken of a batch is not known when its rest fails.
+    pub(super) fn batch(&self) -> usize {
+        if self.form == Form::Webhook && self.body.is_finding() { 1 } else { BATCH }
+    }
 }
 
 /// Forms that can be sent.
@@ -80,12 +97,12 @@ impl Failure {
 impl Target {
     /// A receiver at `address`; connects when the first batch comes. Has to be called in the event loop.
     pub fn open(address: &Address) -> anyhow::Result<Self> {
-        let Address { form, url, headers, semconv } = address;
+        let Address { form, url, headers, semconv, body } = address;
         Ok(Self(match form {
             Form::OtlpGrpc => Kind::Otlp(Box::new(Otlp::grpc(url, headers, *semconv)?)),
             Form::OtlpHttp => Kind::Otlp(Box::new(Otlp::http(url, headers, *semconv)?)),
             Form::Syslog => Kind::Syslog(Syslog::new(url)?),
-            Form::Webhook => Kind::Webhook(Box::new(Webhook::new(url, headers)?)),
+            Form::Webhook => Kind::Webhook(Box::new(Webhook::new(url, headers, *body)?)),
         }))
     }
 

@@ -3,6 +3,7 @@
 pub mod deliver;
 pub mod focus;
 mod http;
+mod intake;
 mod money;
 pub mod ocsf;
 pub mod otel;
@@ -10,7 +11,7 @@ mod otlp;
 pub mod parquet;
 pub mod sink;
 mod syslog;
-mod webhook;
+pub mod webhook;
 
 #[cfg(test)]
 pub(crate) mod samples;

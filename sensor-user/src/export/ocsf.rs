@@ -9,9 +9,14 @@ use super::{PRODUCT, VERSION};
 
 /// The schema's version.
 pub const OCSF_VERSION: &str = "1.8.0";
-/// Severities by name; others are Unknown.
-const SEVERITIES: [(&str, u8); 5] =
-    [("informational", 1), ("low", 2), ("medium", 3), ("high", 4), ("critical", 5)];
+/// Severities by their word in records, with OCSF's number and caption; others are Unknown.
+const SEVERITIES: [(&str, u8, &str); 5] = [
+    ("info", 1, "Informational"),
+    ("low", 2, "Low"),
+    ("medium", 3, "Medium"),
+    ("high", 4, "High"),
+    ("critical", 5, "Critical"),
+];
 /// Observable type "User Credential ID".
 const CREDENTIAL_OBSERVABLE: u8 = 19;
 /// Activity "Other".
@@ -197,13 +202,13 @@ fn detection_finding(record: &Record, finding: &Finding) -> Value {
     };
     let mut event =
         base(record, (2004, "Detection Finding"), (2, "Findings"), activity, &["host", "container"]);
-    let severity = SEVERITIES.iter().find(|(name, _)| *name == finding.severity);
-    let (name, severity) = severity.copied().unwrap_or(("unknown", 0));
+    let severity = SEVERITIES.iter().find(|(word, ..)| *word == finding.severity);
+    let (_, severity, caption) = severity.copied().unwrap_or(("", 0, "Unknown"));
     let evidences: Vec<Value> =
         finding.participants.iter().map(|one| evidence(record, finding, one)).collect();
     let own = json!({
         "severity_id": severity,
-        "severity": capital(name),
+        "severity": caption,
         "status_id": if finding.state == "resolved" { 4 } else { 1 },
         "status": if finding.state == "resolved" { "Resolved" } else { "New" },
         "start_time": milliseconds(finding.first_seen),
@@ -315,11 +320,6 @@ fn dst_endpoint(endpoint: Option<&Endpoint>) -> Option<Value> {
 
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
-}
-
-fn capital(name: &str) -> String {
-    let mut chars = name.chars();
-    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 /// Milliseconds since the epoch, as OCSF counts; nothing for an unknown time.

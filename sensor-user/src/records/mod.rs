@@ -11,10 +11,7 @@ use clap::Args;
 use flow_log::Range;
 use proto::v1::Record;
 
-use crate::cli::STATE_DIR;
-
-/// The log's folder below the state folder.
-const LOG: &str = "log";
+use crate::{cli::STATE_DIR, config::Log};
 
 /// Which records a verb looks at.
 #[derive(Debug, Args)]
@@ -23,7 +20,10 @@ pub struct RecordArgs {
     /// standard input [default: the log of this host]
     #[arg(long, value_name = "FILE")]
     input_file: Option<PathBuf>,
-    /// Folder of the sensor's log and fleet key
+    /// Folder of the log [default: `log` in the state folder, or as configured]
+    #[arg(long, value_name = "DIR", conflicts_with = "input_file")]
+    log_dir: Option<PathBuf>,
+    /// Folder of the sensor's fleet key, and of its log unless that is elsewhere
     #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     state_dir: PathBuf,
     #[command(flatten)]
@@ -34,29 +34,29 @@ pub struct RecordArgs {
 pub type Records = Box<dyn Iterator<Item = anyhow::Result<Record>>>;
 
 impl RecordArgs {
-    /// The records, oldest first.
-    pub fn read(&self) -> anyhow::Result<Records> {
-        self.matching(&Filter::default())
+    /// The records, oldest first. `config` says where the log is, unless that was given.
+    pub fn read(&self, config: &Log) -> anyhow::Result<Records> {
+        self.matching(&Filter::default(), config)
     }
 
     /// The records that `filter` lets through, oldest first. What cannot match is not even parsed.
-    pub fn matching(&self, filter: &Filter) -> anyhow::Result<Records> {
-        self.newest(filter, None)
+    pub fn matching(&self, filter: &Filter, config: &Log) -> anyhow::Result<Records> {
+        self.newest(filter, None, config)
     }
 
     /// As [`RecordArgs::matching`], by one who needs the newest `last` records only: a collector sends no more.
-    pub fn newest(&self, filter: &Filter, last: Option<usize>) -> anyhow::Result<Records> {
+    pub fn newest(&self, filter: &Filter, last: Option<usize>, config: &Log) -> anyhow::Result<Records> {
         if let Some(url) = &self.server.server {
             return self.server.ask(url, filter, last);
         }
-        let log = self.state_dir.join(LOG);
+        let log = self.log_dir.clone().unwrap_or_else(|| config.folder(&self.state_dir));
         let some = |time: u64| (time != 0).then_some(time);
         let range = Range { since: some(filter.since), until: some(filter.until) };
         let lines = match &self.input_file {
             Some(path) => lines::open(path, range)?,
             None => lines::open(&log, range).with_context(|| {
                 format!(
-                    "no records at {}: start `keywitness run`, or name a file with --input-file",
+                    "no records at {}: start `keywitness run`, or name a log with --log-dir or a file with --input-file",
                     log.display()
                 )
             })?,
@@ -102,13 +102,17 @@ mod tests {
     const TEXT: &str =
         "{\"kind\":\"status\",\"status\":{\"produced\":1}}\nno\n{\"kind\":\"status\",\"status\":{}}\n";
 
+    fn args(input_file: Option<&Path>, log_dir: Option<PathBuf>, state_dir: &Path) -> RecordArgs {
+        let (input_file, state_dir) = (input_file.map(Path::to_owned), state_dir.to_owned());
+        RecordArgs { input_file, log_dir, state_dir, server: Default::default() }
+    }
+
+    fn named(input_file: &Path) -> RecordArgs {
+        args(Some(input_file), None, Path::new(""))
+    }
+
     fn read(input_file: &Path) -> Vec<anyhow::Result<Record>> {
-        let args = RecordArgs {
-            input_file: Some(input_file.to_owned()),
-            state_dir: PathBuf::new(),
-            server: Default::default(),
-        };
-        args.read().unwrap().collect()
+        named(input_file).read(&Log::default()).unwrap().collect()
     }
 
     #[test]
@@ -147,20 +151,36 @@ mod tests {
         std::fs::write(&input_file, TEXT).unwrap();
         let term = Term { field: Field::Kind, value: "status".into(), not: false };
         let filter = Filter { terms: vec![term], ..Default::default() };
-        let args = RecordArgs {
-            input_file: Some(input_file),
-            state_dir: PathBuf::new(),
-            server: Default::default(),
-        };
-        assert_eq!(args.matching(&filter).unwrap().filter(Result::is_ok).count(), 2);
-        assert_eq!(args.matching(&filter).unwrap().count(), 2);
+        let matching = || named(&input_file).matching(&filter, &Log::default()).unwrap();
+        assert_eq!(matching().filter(Result::is_ok).count(), 2);
+        assert_eq!(matching().count(), 2);
     }
 
     #[test]
     fn without_a_log_the_error_says_what_to_do() {
-        let args =
-            RecordArgs { input_file: None, state_dir: PathBuf::from("/no/such"), server: Default::default() };
-        let error = format!("{:#}", args.read().err().unwrap());
+        let args = args(None, None, Path::new("/no/such"));
+        let error = format!("{:#}", args.read(&Log::default()).err().unwrap());
         assert!(error.contains("/no/such/log") && error.contains("--input-file"), "{error}");
+    }
+
+    #[test]
+    fn the_log_is_where_the_option_says_then_where_the_configuration_says() {
+        let folders = [1, 2, 3].map(|records| {
+            let folder = tempfile::tempdir().unwrap();
+            let log = folder.path().join("log");
+            std::fs::create_dir(&log).unwrap();
+            std::fs::write(log.join("1.jsonl"), "{\"kind\":\"status\",\"status\":{}}\n".repeat(records))
+                .unwrap();
+            folder
+        });
+        let [state, configured, given] = folders.each_ref().map(|folder| folder.path().to_owned());
+        let count = |log_dir: Option<&Path>, dir: Option<&Path>| {
+            let config = Log { dir: dir.map(|dir| dir.join("log")), ..Log::default() };
+            let log_dir = log_dir.map(|dir| dir.join("log"));
+            args(None, log_dir, &state).read(&config).unwrap().count()
+        };
+        assert_eq!(count(None, None), 1);
+        assert_eq!(count(None, Some(&configured)), 2);
+        assert_eq!(count(Some(&given), Some(&configured)), 3);
     }
 }

@@ -4,13 +4,12 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde_json::json;
 
-use super::observer::{Observer, Variant};
-use super::rounds::{Figures, order};
-use super::rows::{Rows, Scratch, table};
-use super::{Bench, procfs};
-use crate::shell::{find, say};
+use super::Bench;
+use super::acts::Acts;
+use super::observer::Variant;
+use super::rows::{Rows, Scratch};
+use crate::shell::find;
 
 /// Opens before each measurement, not counted.
 const PRELUDE: u32 = 50_000;
@@ -25,51 +24,15 @@ pub(super) fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     let folder = Scratch::new()?;
     let file = folder.path().join("unrelated");
     fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
-    let (mut own, mut beside) = (Figures::new(&variants), Figures::new(&variants));
-    for round in 0..bench.args.rounds {
-        say(format_args!("opens: round {} of {}", round + 1, bench.args.rounds));
-        for index in order(round, variants.len()) {
-            let Some(variant) = variants.get(index) else { continue };
-            let steal = procfs::steal_ticks();
-            let mut observer = variant.start(folder.path())?;
-            // The base waits as long as the others, so that the machine is in the same state.
-            bench.interrupt.pause(bench.warm_up())?;
-            open(&file, PRELUDE)?;
-            let observer_ns = |observer: &Option<Observer>| observer.as_ref().map_or(Ok(0), Observer::cpu_ns);
-            let (before, beside_before) = (procfs::own_cpu_ns()?, observer_ns(&observer)?);
-            open(&file, bench.args.opens)?;
-            let (after, beside_after) = (procfs::own_cpu_ns()?, observer_ns(&observer)?);
-            observer.as_mut().map(Observer::check).transpose()?;
-            observer.map(Observer::stop).transpose()?;
-            let each = |ns: u64| ns as f64 / 1000.0 / f64::from(bench.args.opens);
-            let us = each(after.saturating_sub(before));
-            let beside_us = each(beside_after.saturating_sub(beside_before));
-            own.add(index, us);
-            beside.add(index, beside_us);
-            rows.add(&json!({
-                "row": "opens", "round": round, "observer": variant.name, "opens": bench.args.opens,
-                "us_per_open": us, "observer_us_per_open": beside_us,
-                "steal_ticks": steal.zip(procfs::steal_ticks()).map(|(before, after)| after.saturating_sub(before)),
-            }))?;
-        }
-    }
-    let lines: Vec<Vec<String>> = variants
-        .iter()
-        .enumerate()
-        .map(|(index, variant)| {
-            let mut line = vec![variant.name.clone()];
-            line.extend(own.cells(index));
-            line.push(beside.median(index).map_or("-".into(), |us| format!("{us:.2}")));
-            line
-        })
-        .collect();
-    let title = format!(
-        "CPU per open and close of an unrelated file: {} rounds of {} opens, medians, ratios within rounds",
-        bench.args.rounds, bench.args.opens
-    );
-    let header = ["observer", "us/open", "added", "95 % interval", "observer's own us"];
-    println!("{}", table(&title, &header, &lines));
-    Ok(())
+    let acts = Acts {
+        name: "opens",
+        act: "open",
+        acts: "opens",
+        meaning: "open and close of an unrelated file",
+        prelude: PRELUDE,
+        count: bench.args.opens,
+    };
+    acts.measure(bench, rows, &variants, folder.path(), |count| open(&file, count))
 }
 
 fn open(path: &Path, count: u32) -> Result<()> {

@@ -1,8 +1,13 @@
 //! Interleaved rounds and what they add up to.
 
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
 use super::observer::Variant;
-use super::rows::percent;
+use super::rows::{Rows, percent};
 use super::stats::{Estimate, estimate, median};
+use super::{Bench, procfs};
+use crate::shell::say;
 
 /// One figure per variant and round.
 pub(super) struct Figures {
@@ -10,8 +15,53 @@ pub(super) struct Figures {
     values: Vec<Vec<f64>>,
 }
 
+/// What one variant showed in one round.
+pub(super) struct Shown<const N: usize> {
+    /// What is compared.
+    pub(super) figures: [f64; N],
+    /// More members of the raw row.
+    pub(super) row: Map<String, Value>,
+}
+
+/// Calls `once` with each variant in each round; a raw row for each, and the figures of all rounds.
+pub(super) fn measure<const N: usize>(
+    bench: &Bench<'_>,
+    name: &str,
+    variants: &[Variant],
+    rows: &mut Rows,
+    mut once: impl FnMut(&Variant) -> Result<Shown<N>>,
+) -> Result<[Figures; N]> {
+    let mut all: [Figures; N] = std::array::from_fn(|_| Figures::new(variants));
+    for round in 0..bench.args.rounds {
+        say(format_args!("{name}: round {} of {}", round + 1, bench.args.rounds));
+        for index in order(round, variants.len()) {
+            let Some(variant) = variants.get(index) else { continue };
+            let steal = procfs::steal_ticks();
+            let Shown { figures, row } = once(variant)?;
+            let steal = steal.zip(procfs::steal_ticks()).map(|(before, after)| after.saturating_sub(before));
+            for (known, figure) in all.iter_mut().zip(figures) {
+                known.add(index, figure);
+            }
+            let mut whole = Map::new();
+            whole.insert("row".into(), json!(name));
+            whole.insert("round".into(), json!(round));
+            whole.insert("observer".into(), json!(variant.name));
+            whole.extend(row);
+            whole.insert("steal_ticks".into(), json!(steal));
+            rows.add(&Value::Object(whole))?;
+        }
+    }
+    Ok(all)
+}
+
+/// Table lines: the name of each variant, and what `cells` says of it.
+pub(super) fn lines(variants: &[Variant], cells: impl Fn(usize) -> Vec<String>) -> Vec<Vec<String>> {
+    let line = |(index, variant): (usize, &Variant)| [vec![variant.name.clone()], cells(index)].concat();
+    variants.iter().enumerate().map(line).collect()
+}
+
 /// The order of the variants in a round: forward and backward in turn (ABBA), so that drift cancels out.
-pub(super) fn order(round: u32, variants: usize) -> Vec<usize> {
+fn order(round: u32, variants: usize) -> Vec<usize> {
     if round.is_multiple_of(2) { (0..variants).collect() } else { (0..variants).rev().collect() }
 }
 

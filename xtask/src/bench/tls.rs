@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Map, json};
 
+use super::Bench;
 use super::nginx::{Nginx, Window};
 use super::observer::{Observer, Variant};
-use super::rounds::{Figures, order};
+use super::rounds::{self, Shown};
 use super::rows::{Rows, table};
-use super::{Bench, procfs};
-use crate::shell::say;
 
 /// Load without any observer before each round, until the rate is steady.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -34,37 +33,24 @@ pub(super) fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     let library = nginx.tls_library()?;
     let peer = format!("exec bpftrace -e '{}'", PEER_PROGRAM.replace("LIB", &library));
     let variants = bench.variants(vec![Variant { name: "bpftrace".into(), command: Some(peer) }])?;
-    let (mut steady, mut first, mut rate) =
-        (Figures::new(&variants), Figures::new(&variants), Figures::new(&variants));
-    for round in 0..bench.args.rounds {
-        say(format_args!("tls: round {} of {}", round + 1, bench.args.rounds));
-        for index in order(round, variants.len()) {
-            let Some(variant) = variants.get(index) else { continue };
-            let steal = procfs::steal_ticks();
-            let outcome = once(bench, &nginx, variant)?;
-            let seconds: Vec<f64> = outcome.seconds.iter().map(|window| window.us_per_request).collect();
-            let start = seconds.iter().take(FIRST_SECONDS);
-            first.add(index, start.clone().sum::<f64>() / start.len() as f64);
-            steady.add(index, outcome.steady.us_per_request);
-            rate.add(index, outcome.steady.rate);
-            rows.add(&json!({
-                "row": "tls", "round": round, "observer": variant.name, "us_per_request": outcome.steady.us_per_request,
-                "requests_per_second": outcome.steady.rate, "warm_up_us_per_request": seconds,
-                "steal_ticks": steal.zip(procfs::steal_ticks()).map(|(before, after)| after.saturating_sub(before)),
-            }))?;
-        }
-    }
-    let lines: Vec<Vec<String>> = variants
-        .iter()
-        .enumerate()
-        .map(|(index, variant)| {
-            let mut line = vec![variant.name.clone()];
-            line.extend(steady.cells(index));
-            line.extend(first.cells(index).into_iter().take(2));
-            line.push(rate.median(index).map_or("-".into(), |rate| format!("{rate:.0}")));
-            line
-        })
-        .collect();
+    let [steady, first, rate] = rounds::measure(bench, "tls", &variants, rows, |variant| {
+        let Outcome { seconds, steady } = once(bench, &nginx, variant)?;
+        let seconds: Vec<f64> = seconds.iter().map(|window| window.us_per_request).collect();
+        let start = seconds.iter().take(FIRST_SECONDS);
+        let first = start.clone().sum::<f64>() / start.len() as f64;
+        let row = Map::from_iter([
+            ("us_per_request".to_owned(), json!(steady.us_per_request)),
+            ("requests_per_second".to_owned(), json!(steady.rate)),
+            ("warm_up_us_per_request".to_owned(), json!(seconds)),
+        ]);
+        Ok(Shown { figures: [steady.us_per_request, first, steady.rate], row })
+    })?;
+    let lines = rounds::lines(&variants, |index| {
+        let mut cells = steady.cells(index).to_vec();
+        cells.extend(first.cells(index).into_iter().take(2));
+        cells.push(rate.median(index).map_or("-".into(), |rate| format!("{rate:.0}")));
+        cells
+    });
     let title = format!(
         "CPU of a TLS server's worker per request: {} rounds of {} s after {} s under load, medians, ratios within rounds",
         bench.args.rounds, bench.args.seconds, bench.args.warm_up

@@ -164,3 +164,12 @@ fn the_unknown_is_absent_and_the_event_still_whole() {
 fn other_kinds_have_no_class() {
     assert!(samples::all()[3..].iter().all(|record| event(record).is_none()));
 }
+
+#[test]
+fn every_severity_of_a_finding_has_its_number() {
+    for (severity, number) in attribution::detect::Severity::ALL.into_iter().zip(1..) {
+        let finding = Finding { severity: severity.name().into(), ..Finding::default() };
+        let event = event(&Record::new(1, Body::Finding(finding))).unwrap();
+        assert_eq!(event["severity_id"], number, "{severity}");
+    }
+}
