@@ -11,8 +11,9 @@ use crate::{build, workspace};
 
 /// The version of cargo-deb that is installed when there is none.
 const CARGO_DEB: &str = "3.8.0";
-/// Where the package's description looks for what is made here, beside the executable.
-const MADE: &str = "deb";
+/// Where the package's description looks for what is made here, below the repository's root. Below cargo's own target
+/// folder cargo-deb takes everything for executables and does not compress it.
+const MADE: &str = "target/deb";
 /// Shells, and the names of the files that complete commands in them.
 const COMPLETIONS: [(&str, &str); 3] =
     [("bash", "keywitness.bash"), ("fish", "keywitness.fish"), ("zsh", "_keywitness")];
@@ -33,9 +34,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         build::sensor(true, false)?;
     }
     let executable = workspace::executable("keywitness", true);
-    describe(&executable, &executable.with_file_name(MADE))?;
+    describe(&executable, &workspace::root().join(MADE))?;
     let mut cargo = workspace::cargo("deb");
-    let path = text(cargo.args(["--package", "sensor-user", "--no-build", "--quiet"]))?;
+    let path = text(cargo.args(["--package", "sensor-user", "--no-build", "--strip", "--quiet"]))?;
     say(format_args!("built {}", PathBuf::from(path.trim()).display()));
     Ok(())
 }
