@@ -8,10 +8,11 @@ pub fn format(nanoseconds: u64) -> Option<String> {
     Some(format!("{time:.9}"))
 }
 
-/// Nanoseconds since the epoch of an RFC 3339 time, or nothing when it is none or out of range.
+/// Nanoseconds since the epoch of an RFC 3339 time, or nothing when it is none. A time that no record can have
+/// becomes the nearest that one can; that is never 0, which stands for no time.
 pub fn parse(text: &str) -> Option<u64> {
     let time: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(time.as_nanosecond()).ok()
+    u64::try_from(time.as_nanosecond().clamp(1, i128::from(u64::MAX))).ok()
 }
 
 pub(crate) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {

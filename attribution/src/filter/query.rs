@@ -61,6 +61,8 @@ mod tests {
         let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         assert_eq!(Filter::of_query(pairs), Ok(filter));
         assert_eq!(Filter::of_query([]), Ok(Filter::default()));
+        let before = Filter::of_query([("until", "1404-11-12T13:26:24+02:35")]).unwrap();
+        assert_eq!(before.until, 1, "before every record, and not without an end");
     }
 
     #[test]
