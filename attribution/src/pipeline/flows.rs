@@ -106,6 +106,10 @@ impl Attribution {
             let name = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns)?;
             direct.then(|| Host { name: name.to_owned(), evidence: HostEvidence::Dns })
         });
+        let dns_host = host.as_ref().filter(|_| direct).and_then(|host| {
+            self.names.other_name(info.task.cgroup_id, info.remote.ip(), &host.name, self.now_ns)
+        });
+        let dns_host = dns_host.map(str::to_owned);
         let configured =
             catalogue.address(info.remote).filter(|_| direct).map(|provider| provider.name().to_owned());
         let provider = host.as_ref().and_then(|host| match catalogue.host(&host.name) {
@@ -125,6 +129,7 @@ impl Attribution {
         };
         let Some(flow) = self.flows.get_mut(info.cookie) else { return };
         flow.verdict = verdict;
+        flow.dns_host = dns_host;
         flow.host = match host {
             None if configured.is_some() => {
                 Some(Host { name: String::new(), evidence: HostEvidence::Configured })
@@ -188,6 +193,9 @@ impl Attribution {
                     first = flow.verdict != Verdict::Model;
                     flow.verdict = Verdict::Model;
                     if let Some((host, provider)) = told {
+                        let (cgroup, address) = (info.task.cgroup_id, info.remote.ip());
+                        let other = self.names.other_name(cgroup, address, &host.name, self.now_ns);
+                        flow.dns_host = other.map(str::to_owned);
                         (flow.host, flow.provider) = (Some(host), Some(provider));
                     }
                 }

@@ -20,6 +20,7 @@ pub(super) mod table;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use proto::v1;
 
 use access::Access;
@@ -53,7 +54,7 @@ pub(super) struct State {
     pub(super) sessions: Table<Session>,
     pub(super) accesses: Table<Access>,
     pub(super) connections: Table<access::Names>,
-    pub(super) sensors: HashMap<u64, Sensor>,
+    pub(super) sensors: HashMap<u64, Sensor, RandomState>,
     pub(super) names: Names,
     /// Latest time of any record.
     pub(super) now: u64,
@@ -62,6 +63,8 @@ pub(super) struct State {
     pub(super) dropped: Dropped,
     /// Key of the sensor that the last record came from: the next is most often its as well.
     last_sensor: u64,
+    /// Where names that are put together are written.
+    scratch: String,
 }
 
 /// Records that the detector did not use, by reason.
@@ -104,12 +107,13 @@ impl Default for State {
             sessions: Table::new(MAX_SESSIONS),
             accesses: Table::new(MAX_ACCESSES),
             connections: Table::new(MAX_CONNECTIONS),
-            sensors: HashMap::new(),
+            sensors: HashMap::default(),
             names: Names::default(),
             now: 0,
             since: None,
             dropped: Dropped::default(),
             last_sensor: 0,
+            scratch: String::new(),
         }
     }
 }
