@@ -84,6 +84,8 @@ fn record(seq: u64, (time, place, run, key, model): (u64, u8, u32, u8, u8), toke
             host: format!("host-{model}"),
             host_evidence: if tokens.is_multiple_of(4) { "sni" } else { "http_host" }.into(),
             address: "192.0.2.1".into(),
+            request_host: if tokens.is_multiple_of(5) { format!("asked-{model}") } else { String::new() },
+            dns_host: if tokens.is_multiple_of(3) { format!("dns-{model}") } else { String::new() },
             ..Endpoint::default()
         }),
         ..ModelCall::default()

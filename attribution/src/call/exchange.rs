@@ -57,6 +57,9 @@ pub struct Finished {
     pub task: Task,
     /// Host and its evidence.
     pub host: Option<Host>,
+    /// `Host` of the request, where it is another than `host`.
+    #[serde(default)]
+    pub request_host: String,
     /// Provider id.
     pub provider: String,
     /// OpenTelemetry operation name, or the catalogue's id for what spends no tokens.
@@ -133,6 +136,9 @@ impl Call {
                 provider
             }
         };
+        let named = host.as_ref().map(|host| host.name.as_str()).unwrap_or_default();
+        let asked = header("host").and_then(crate::endpoint::normalise);
+        let request_host = asked.filter(|asked| !named.is_empty() && asked != named).unwrap_or_default();
         let operation = kit.catalogue.operation(Some(provider), method, target);
         let found = kit.extractor.extract(Some(provider), target, &header);
         let name = operation.as_ref().map(|known| if known.model_call { &known.name } else { &known.id });
@@ -152,6 +158,7 @@ impl Call {
             done: Finished {
                 task: task.clone(),
                 host,
+                request_host,
                 provider: provider.name().to_owned(),
                 operation: name.cloned().unwrap_or_default(),
                 credential: found.first().map(|found| credential(found, provider)),

@@ -279,8 +279,7 @@ impl Detector {
 /// A draft as a finding, unless the policy silences it.
 fn finding(cx: &Cx<'_>, at: At<'_>, mut draft: Draft) -> Option<Finding> {
     draft.participants.sort_by(|one, other| {
-        let order = |one: &proto::v1::Participant| (one.first_seen, one.host.clone(), one.evidence.clone());
-        order(one).cmp(&order(other))
+        (one.first_seen, &one.host, &one.evidence).cmp(&(other.first_seen, &other.host, &other.evidence))
     });
     let principals: Vec<&str> = draft.participants.iter().map(principal_of).collect();
     let about = draft.credential.as_ref().map_or(draft.subject.as_str(), |one| one.fingerprint.as_str());

@@ -27,6 +27,11 @@ const DEVIATIONS: f64 = 10.0;
 fn check(cx: &Cx<'_>, at: At<'_>, place: &str, known: &Principal, out: &mut Vec<Draft>) {
     let from =
         period(cx.now, HOUR_NS).saturating_sub(u32::try_from(at.get("keep_hours")).unwrap_or(u32::MAX));
+    let least = at.get("min_tokens");
+    // Most principals never come near.
+    if !known.hours.iter().any(|(hour, used)| hour >= from && used.tokens > least) {
+        return;
+    }
     let mut usual: Vec<f64> =
         known.hours.iter().filter(|(hour, _)| *hour < from).map(|(_, used)| used.tokens as f64).collect();
     if (usual.len() as u64) < at.get("min_hours").max(1) {
@@ -35,9 +40,7 @@ fn check(cx: &Cx<'_>, at: At<'_>, place: &str, known: &Principal, out: &mut Vec<
     let middle = median(&mut usual);
     let mut deviations: Vec<f64> = usual.iter().map(|tokens| (tokens - middle).abs()).collect();
     let deviation = median(&mut deviations);
-    let most = (middle * at.get("factor") as f64)
-        .max(middle + DEVIATIONS * deviation)
-        .max(at.get("min_tokens") as f64);
+    let most = (middle * at.get("factor") as f64).max(middle + DEVIATIONS * deviation).max(least as f64);
     let burnt = known.hours.iter().filter(|(hour, used)| *hour >= from && used.tokens as f64 > most);
     let hours: Vec<_> = burnt.collect();
     let Some((_, worst)) = hours.iter().max_by_key(|(_, used)| used.tokens) else { return };

@@ -79,6 +79,8 @@ pub struct Flow {
     pub shape: Option<Shape>,
     /// Best known host.
     pub host: Option<Host>,
+    /// The name of its address, when DNS gave `host` other addresses.
+    pub dns_host: Option<String>,
     /// Provider id.
     pub provider: Option<String>,
     /// Where it goes.
@@ -113,6 +115,7 @@ impl Flow {
             info,
             shape: None,
             host: None,
+            dns_host: None,
             provider: None,
             verdict: Verdict::Pending,
             hello: None,

@@ -61,6 +61,17 @@ impl Names {
             _ => None,
         }
     }
+
+    /// The name of `address` when it cannot be that of `host`: this cgroup's answers gave it only another name, and
+    /// gave `host` other addresses. An address that several names share is thus never held against any of them, nor
+    /// is one whose answer was not seen.
+    pub fn other_name(&self, cgroup_id: u64, address: IpAddr, host: &str, now_ns: u64) -> Option<&str> {
+        let name = self.name(cgroup_id, address, now_ns).filter(|name| *name != host)?;
+        let is_host = |(name, until): &(String, u64)| name == host && *until > now_ns;
+        let elsewhere =
+            self.entries.iter().any(|((cgroup, _), names)| *cgroup == cgroup_id && names.iter().any(is_host));
+        elsewhere.then_some(name)
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +98,22 @@ mod tests {
         names.learn(1, ip(1), "b.example", 300, 0);
         assert_eq!(names.name(1, ip(1), 1), None);
         assert_eq!(names.name(1, ip(1), 61 * SECOND_NS), Some("b.example"));
+    }
+
+    #[test]
+    fn another_name_counts_only_when_the_own_one_has_other_addresses() {
+        let mut names = Names::default();
+        let other = |names: &Names| names.other_name(1, ip(1), "a.example", 1).map(str::to_owned);
+        names.learn(1, ip(1), "b.example", 60, 0);
+        // Its own answer may have come another way.
+        assert_eq!(other(&names), None);
+        names.learn(2, ip(2), "a.example", 60, 0);
+        assert_eq!(other(&names), None);
+        names.learn(1, ip(2), "a.example", 60, 0);
+        assert_eq!(other(&names).as_deref(), Some("b.example"));
+        // Both are served from there.
+        names.learn(1, ip(1), "a.example", 60, 0);
+        assert_eq!(other(&names), None);
     }
 
     #[test]

@@ -87,6 +87,9 @@ impl Attribution {
                     first = flow.verdict != Verdict::Model;
                     (flow.verdict, flow.plaintext) = (Verdict::Model, true);
                     if let Some((host, provider)) = told {
+                        let (cgroup, address) = (info.task.cgroup_id, info.remote.ip());
+                        let other = self.names.other_name(cgroup, address, &host.name, self.now_ns);
+                        flow.dns_host = other.map(str::to_owned);
                         (flow.host, flow.provider) = (Some(host), Some(provider));
                     }
                 }

@@ -105,6 +105,10 @@ impl Attribution {
             let name = self.names.name(info.task.cgroup_id, info.remote.ip(), self.now_ns)?;
             direct.then(|| Host { name: name.to_owned(), evidence: HostEvidence::Dns })
         });
+        let dns_host = host.as_ref().filter(|_| direct).and_then(|host| {
+            self.names.other_name(info.task.cgroup_id, info.remote.ip(), &host.name, self.now_ns)
+        });
+        let dns_host = dns_host.map(str::to_owned);
         let configured =
             catalogue.address(info.remote).filter(|_| direct).map(|provider| provider.name().to_owned());
         let provider = host.as_ref().and_then(|host| match catalogue.host(&host.name) {
@@ -124,6 +128,7 @@ impl Attribution {
         };
         let Some(flow) = self.flows.get_mut(info.cookie) else { return };
         flow.verdict = verdict;
+        flow.dns_host = dns_host;
         flow.host = match host {
             None if configured.is_some() => {
                 Some(Host { name: String::new(), evidence: HostEvidence::Configured })

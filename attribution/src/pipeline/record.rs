@@ -102,7 +102,10 @@ impl Attribution {
             workload: Some(workload),
             process: Some(process),
             credential: call.credential,
-            endpoint: Some(endpoint(call.host.as_ref(), &call.provider, flow)),
+            endpoint: Some(v1::Endpoint {
+                request_host: call.request_host,
+                ..endpoint(call.host.as_ref(), &call.provider, flow)
+            }),
             source: flow.and_then(Flow::local).map(source),
             incomplete_reason: call.incomplete,
             session: String::new(),
@@ -200,6 +203,8 @@ fn endpoint(host: Option<&Host>, provider: &str, flow: Option<&Flow>) -> v1::End
         host_evidence: host.map(|host| host.evidence.name().to_owned()).unwrap_or_default(),
         address: flow.map(|flow| flow.info.remote.ip().to_string()).unwrap_or_default(),
         port: flow.map_or(0, |flow| u32::from(flow.info.remote.port())),
+        dns_host: flow.and_then(|flow| flow.dns_host.clone()).unwrap_or_default(),
+        request_host: String::new(),
     }
 }
 

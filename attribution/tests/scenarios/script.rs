@@ -169,6 +169,8 @@ impl Step<'_> {
             host_evidence: self.or("evidence", if self.what == "flows" { "sni" } else { "http_host" }),
             address: self.or("address", "203.0.113.7"),
             port: 443,
+            request_host: self.or("asks", ""),
+            dns_host: self.or("dns", ""),
         });
         match self.what {
             "calls" => Body::ModelCall(Box::new(ModelCall {

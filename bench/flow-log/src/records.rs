@@ -160,6 +160,7 @@ impl Service {
                 host_evidence: "sni".into(),
                 address: self.address.clone(),
                 port: 443,
+                ..Default::default()
             }),
             source: Some(Source { address: "10.0.3.17".into(), port: self.port }),
             ..Default::default()

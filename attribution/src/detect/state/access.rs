@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::credential::Sample;
+use super::names::Names as Texts;
 use super::span::{Evidence, Mark, Span};
 use super::table::Entry;
 
@@ -25,15 +26,27 @@ pub(in crate::detect) struct Access {
     pub(in crate::detect) dirty: bool,
 }
 
+/// A name, with the earliest record that says so.
+#[derive(Debug)]
+pub(in crate::detect) struct Named {
+    mark: Mark,
+    /// Whose host it is; empty when unknown.
+    pub(in crate::detect) provider: Arc<str>,
+    /// The host.
+    pub(in crate::detect) host: Arc<str>,
+}
+
 /// The names that one connection went by.
 #[derive(Debug, Default)]
 pub(in crate::detect) struct Names {
     /// The principal.
     pub(in crate::detect) place: Arc<str>,
-    /// By SNI or DNS: provider and host, with the earliest record.
-    pub(in crate::detect) network: Option<(Mark, Arc<str>, Arc<str>)>,
-    /// By the `Host` of a request: provider and host, with the earliest record.
-    pub(in crate::detect) request: Option<(Mark, Arc<str>, Arc<str>)>,
+    /// By SNI or DNS.
+    pub(in crate::detect) network: Option<Named>,
+    /// By the `Host` of a request.
+    pub(in crate::detect) request: Option<Named>,
+    /// By the name under which DNS gave its address, when it gave the other name other addresses.
+    pub(in crate::detect) address: Option<Named>,
     /// Its records.
     pub(in crate::detect) span: Span,
     /// The earliest of them.
@@ -56,10 +69,21 @@ impl Entry for Access {
     }
 }
 
-/// Puts the earlier of two in `known`.
-pub(in crate::detect) fn earlier<T>(known: &mut Option<(Mark, T, T)>, new: (Mark, T, T)) {
-    if known.as_ref().is_none_or(|(mark, ..)| new.0 < *mark) {
-        *known = Some(new);
+impl Named {
+    /// Puts what a record says in `known` when that is earlier; an empty host says nothing.
+    pub(in crate::detect) fn note(
+        known: &mut Option<Self>,
+        mark: Mark,
+        [provider, host]: [&str; 2],
+        texts: &mut Texts,
+    ) {
+        if !host.is_empty() && Self::is_earlier(known, mark) {
+            *known = Some(Self { mark, provider: texts.share(provider), host: texts.share(host) });
+        }
+    }
+
+    fn is_earlier(known: &Option<Self>, mark: Mark) -> bool {
+        known.as_ref().is_none_or(|known| mark < known.mark)
     }
 }
 
@@ -73,9 +97,13 @@ impl Entry for Names {
         if self.evidence.merge(&other.evidence) {
             (self.sample, self.place) = (other.sample, other.place);
         }
-        for (known, new) in [(&mut self.network, other.network), (&mut self.request, other.request)] {
-            if let Some(new) = new {
-                earlier(known, new);
+        for (known, new) in [
+            (&mut self.network, other.network),
+            (&mut self.request, other.request),
+            (&mut self.address, other.address),
+        ] {
+            if new.as_ref().is_some_and(|new| Named::is_earlier(known, new.mark)) {
+                *known = new;
             }
         }
     }

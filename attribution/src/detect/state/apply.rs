@@ -6,10 +6,10 @@ use proto::v1::{
     self, Credential, CredentialAccess, Endpoint, ModelCall, Process, Record, Workload, record::Body,
 };
 
-use super::access::earlier;
+use super::access::Named;
 use super::buckets::{Amount, DAY_NS, HOUR_NS, period};
 use super::credential::{Meta, Sample, Use};
-use super::names::{Dest, Names, key};
+use super::names::{Dest, Names, key, mixed};
 use super::principal::{About, Principal, Unseen};
 use super::session::SLOT_NS;
 use super::span::Mark;
@@ -154,12 +154,13 @@ impl State {
         let Some((name, known, mut news)) = self.credentials.entry(&credential.fingerprint) else { return };
         known.span.add(time);
         known.learn(credential, names);
-        let user = key((&act.who.place, act.who.program));
-        if let Some((user, new)) = known.uses.entry(user, || Use {
-            place: place.clone(),
-            program: names.share(act.who.program),
-            ..Use::default()
-        }) {
+        let is = |user: &Use| user.place == *place && *user.program == *act.who.program;
+        let user = known.uses.entry_of(
+            is,
+            || key((&act.who.place, act.who.program)),
+            || Use { place: place.clone(), program: names.share(act.who.program), ..Use::default() },
+        );
+        if let Some((user, new)) = user {
             news |= new;
             user.roots.entry(act.who.root, || ());
             user.span.add(time);
@@ -194,7 +195,8 @@ impl State {
         known.used.add(act.amount);
         if let Some(credential) = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty()) {
             let names = &mut self.names;
-            known.keys.entry(key(&credential.fingerprint), || names.share(&credential.fingerprint));
+            let text = credential.fingerprint.as_str();
+            known.keys.entry_of(|known| **known == *text, || key(text), || names.share(text));
         }
         let mut news = false;
         if call.orphaned {
@@ -206,9 +208,9 @@ impl State {
             && let Some(slot) = known.slot(period(act.mark.time, SLOT_NS))
         {
             let size = call.tokens.as_ref().and_then(|tokens| tokens.input);
-            let process = key((act.who.process.pid, act.who.process.start_time));
+            let process = mixed(act.who.process.start_time, act.who.process.pid.into());
             let failed = call.status.is_some_and(|status| status >= 400);
-            slot.add(failed, size.map(|size| key((size, act.dest_key))), process);
+            slot.add(failed, size.map(|size| mixed(act.dest_key, size)), process);
         }
         touch(&|| Subject::Session(name.clone()), &mut known.dirty, news);
     }
@@ -241,16 +243,21 @@ impl State {
     fn name(&mut self, act: &Act<'_>, place: &Arc<str>, flow: &str, endpoint: Option<&Endpoint>) {
         let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.host.is_empty()) else { return };
         let by_request = endpoint.host_evidence == "http_host";
-        let name = format!("{:016x}/{flow}", act.mark.sensor);
-        let Some((_, known, _)) = self.connections.entry(&name) else { return };
+        // One buffer for all: a name is made for every record, and most of them are known.
+        self.scratch.clear();
+        self.scratch.push_str(flow);
+        self.scratch.push('/');
+        push_number(&mut self.scratch, act.mark.sensor);
+        let Some((_, known, _)) = self.connections.entry(&self.scratch) else { return };
         known.span.add(act.mark.time);
         if known.evidence.add(act.mark) {
             known.place = place.clone();
             known.sample = sample(&mut self.names, act.who.process);
         }
-        let one = (act.mark, self.names.share(&endpoint.provider), self.names.share(&endpoint.host));
-        let named = if by_request { &mut known.request } else { &mut known.network };
-        earlier(named, one);
+        let own = if by_request { &mut known.request } else { &mut known.network };
+        Named::note(own, act.mark, [&endpoint.provider, &endpoint.host], &mut self.names);
+        Named::note(&mut known.request, act.mark, ["", &endpoint.request_host], &mut self.names);
+        Named::note(&mut known.address, act.mark, ["", &endpoint.dns_host], &mut self.names);
     }
 
     fn access(&mut self, mark: Mark, host: &str, access: &CredentialAccess, touch: Touch<'_>) {
@@ -378,6 +385,12 @@ impl Use {
     }
 }
 
+/// Adds the digits of a number: a letter for each four bits, which is all that a key needs.
+fn push_number(text: &mut String, number: u64) {
+    let nibble = |shift: u32| char::from(b'a' + (number >> shift & 0xf) as u8);
+    text.extend((0..u64::BITS).step_by(4).map(nibble));
+}
+
 /// The names that findings can be about.
 fn dest<'a>(endpoint: Option<&'a Endpoint>, model: &'a str) -> [&'a str; 3] {
     let named = |endpoint: &'a Endpoint| [endpoint.provider.as_str(), endpoint.host.as_str(), model];
@@ -386,10 +399,10 @@ fn dest<'a>(endpoint: Option<&'a Endpoint>, model: &'a str) -> [&'a str; 3] {
 
 /// Whether a call went over the network without encryption.
 fn cleartext(call: &ModelCall) -> bool {
-    let Some(endpoint) = &call.endpoint else { return false };
+    let Some(endpoint) = call.endpoint.as_ref().filter(|_| call.binding == "cleartext") else { return false };
     let own = call.source.as_ref().is_some_and(|source| source.address == endpoint.address);
     let address = endpoint.address.parse::<std::net::IpAddr>();
-    call.binding == "cleartext" && !own && address.is_ok_and(|address| !address.is_loopback())
+    !own && address.is_ok_and(|address| !address.is_loopback())
 }
 
 fn sample(names: &mut Names, process: &Process) -> Sample {

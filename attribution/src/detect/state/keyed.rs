@@ -1,5 +1,8 @@
 //! Small bounded sets whose content does not depend on the order of arrival.
 
+/// Values that are looked through before a key is made: making one costs as much as looking at about so many.
+const FEW: usize = 4;
+
 /// Values by key, at most `N`: those with the smallest keys.
 ///
 /// A key outside the final content was never needed, and one inside never left, so counts of what is kept
@@ -37,6 +40,20 @@ impl<V, const N: usize> Keyed<V, N> {
                 self.items.insert(at, (key, new()));
                 self.items.get_mut(at).map(|(_, value)| (value, true))
             }
+        }
+    }
+
+    /// As [`Keyed::entry`], by what a value says of itself: its `key` is made only when the value is not among a few.
+    pub(in crate::detect) fn entry_of(
+        &mut self,
+        is: impl Fn(&V) -> bool,
+        key: impl FnOnce() -> u64,
+        new: impl FnOnce() -> V,
+    ) -> Option<(&mut V, bool)> {
+        let few = self.items.len() <= FEW;
+        match self.items.iter().position(|(_, value)| few && is(value)) {
+            Some(at) => self.items.get_mut(at).map(|(_, value)| (value, false)),
+            None => self.entry(key(), new),
         }
     }
 
@@ -110,5 +127,22 @@ mod tests {
             prop_assert_eq!(&merged, &whole);
             prop_assert!(whole.len() <= 4);
         }
+    }
+
+    #[test]
+    fn a_value_is_the_same_by_its_key_and_by_itself() {
+        let mut set: Keyed<u64, 8> = Keyed::default();
+        for number in [7, 3, 7, 1, 2, 3, 9, 8, 9, 1] {
+            let (by_itself, new) = set
+                .entry_of(|known| *known == number, || number, || number)
+                .map(|(value, new)| (*value, new))
+                .unwrap();
+            assert_eq!(
+                (by_itself, set.entry(number, || 0).map(|(value, new)| (*value, new))),
+                (number, Some((number, false)))
+            );
+            assert!(!new || set.len() <= 6);
+        }
+        assert_eq!(set.len(), 6);
     }
 }

@@ -21,6 +21,7 @@ pub(super) mod table;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use proto::v1;
 
 use access::Access;
@@ -55,7 +56,7 @@ pub(super) struct State {
     pub(super) sessions: Table<Session>,
     pub(super) accesses: Table<Access>,
     pub(super) connections: Table<access::Names>,
-    pub(super) sensors: HashMap<u64, Sensor>,
+    pub(super) sensors: HashMap<u64, Sensor, RandomState>,
     /// What collectors say of sensors.
     pub(super) reports: Reports,
     pub(super) names: Names,
@@ -66,6 +67,8 @@ pub(super) struct State {
     pub(super) dropped: Dropped,
     /// Key of the sensor that the last record came from: the next is most often its as well.
     last_sensor: u64,
+    /// Where names that are put together are written.
+    scratch: String,
 }
 
 /// Records that the detector did not use, by reason.
@@ -108,13 +111,14 @@ impl Default for State {
             sessions: Table::new(MAX_SESSIONS),
             accesses: Table::new(MAX_ACCESSES),
             connections: Table::new(MAX_CONNECTIONS),
-            sensors: HashMap::new(),
+            sensors: HashMap::default(),
             reports: Reports::default(),
             names: Names::default(),
             now: 0,
             since: None,
             dropped: Dropped::default(),
             last_sensor: 0,
+            scratch: String::new(),
         }
     }
 }

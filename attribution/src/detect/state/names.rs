@@ -4,14 +4,16 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 /// Texts held before those that nobody uses any more are dropped.
 const FIRST_SWEEP: usize = 4096;
 
 /// The texts.
 #[derive(Debug)]
 pub(in crate::detect) struct Names {
-    known: HashSet<Arc<str>>,
-    dests: HashSet<Arc<Dest>>,
+    known: HashSet<Arc<str>, RandomState>,
+    dests: HashSet<Arc<Dest>, RandomState>,
     sweep_at: usize,
 }
 
@@ -28,7 +30,7 @@ pub(in crate::detect) struct Dest {
 
 impl Default for Names {
     fn default() -> Self {
-        Self { known: HashSet::new(), dests: HashSet::new(), sweep_at: FIRST_SWEEP }
+        Self { known: HashSet::default(), dests: HashSet::default(), sweep_at: FIRST_SWEEP }
     }
 }
 
@@ -71,6 +73,14 @@ pub(in crate::detect) fn key<T: Hash>(parts: T) -> u64 {
     let mut hasher = DefaultHasher::new();
     parts.hash(&mut hasher);
     hasher.finish()
+}
+
+/// A number of two that spreads well over its upper bits, for counts that are estimates: both are the sensor's own or
+/// keys already, so nobody can choose what meets.
+pub(in crate::detect) fn mixed(one: u64, other: u64) -> u64 {
+    // Fibonacci hashing (Knuth, The Art of Computer Programming 6.4): 2 to the power of 64, by the golden ratio.
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    (one.wrapping_mul(GOLDEN) ^ other).wrapping_mul(GOLDEN)
 }
 
 #[cfg(test)]

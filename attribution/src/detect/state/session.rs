@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::buckets::Amount;
 use super::credential::Sample;
 use super::keyed::Keyed;
-use super::names::key;
 use super::span::{Evidence, Span};
 use super::table::Entry;
 
@@ -74,14 +73,16 @@ impl Slot {
         (-bits * (1.0 - set.min(bits - 1.0) / bits).ln()).round() as u32
     }
 
-    /// Counts a call.
+    /// Counts a call; `size` and `process` are spread over their upper bits ([`super::names::mixed`]).
     pub(in crate::detect) fn add(&mut self, failed: bool, size: Option<u64>, process: u64) {
         self.calls = self.calls.saturating_add(1);
         self.failed = self.failed.saturating_add(u32::from(failed));
-        if let Some(cell) = size.and_then(|size| self.sizes.get_mut((size % SIZES as u64) as usize)) {
+        // The upper bits are the ones that are spread.
+        let cell = size.map(|size| (size >> (u64::BITS - SIZES.ilog2())) as usize);
+        if let Some(cell) = cell.and_then(|cell| self.sizes.get_mut(cell)) {
             *cell = cell.saturating_add(1);
         }
-        let bit = key(process) % 256;
+        let bit = process >> (u64::BITS - 8);
         if let Some(word) = self.processes.get_mut((bit / 64) as usize) {
             *word |= 1 << (bit % 64);
         }
@@ -144,19 +145,21 @@ impl Entry for Session {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::mixed;
     use super::*;
 
     #[test]
     fn callers_are_counted_about_right_and_sizes_stand_out() {
         let mut slot = Slot::default();
         for process in 0..100 {
-            slot.add(process % 2 == 0, Some(if process < 95 { 7 } else { process }), process);
+            let size = mixed(1, if process < 95 { 7 } else { process });
+            slot.add(process % 2 == 0, Some(size), mixed(process, 3));
         }
         assert!((90..=110).contains(&slot.callers()), "{}", slot.callers());
         assert!((95..=100).contains(&slot.same_size()));
         assert_eq!((slot.calls, slot.failed), (100, 50));
         for process in 0..5000 {
-            slot.add(false, None, process);
+            slot.add(false, None, mixed(process, 3));
         }
         assert!(slot.callers() > 1000);
     }

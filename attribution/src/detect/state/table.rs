@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 /// Part of a full table that makes room at once: those seen least recently.
 const MAKE_ROOM: usize = 8;
 
@@ -17,7 +19,7 @@ pub(in crate::detect) trait Entry: Default {
 /// Values by name, at most `limit`.
 #[derive(Debug)]
 pub(in crate::detect) struct Table<V> {
-    places: HashMap<Arc<str>, u32>,
+    places: HashMap<Arc<str>, u32, RandomState>,
     items: Vec<(Arc<str>, V)>,
     limit: usize,
     /// Values forgotten because the table was full.
@@ -27,7 +29,7 @@ pub(in crate::detect) struct Table<V> {
 impl<V: Entry> Table<V> {
     /// An empty table.
     pub(in crate::detect) fn new(limit: usize) -> Self {
-        Self { places: HashMap::new(), items: Vec::new(), limit, forgotten: 0 }
+        Self { places: HashMap::default(), items: Vec::new(), limit, forgotten: 0 }
     }
 
     /// The value of `name`, made when there is none; with its shared name and whether it is new.

@@ -214,3 +214,40 @@ fn the_rest_of_a_cleartext_request_elsewhere_is_no_gap() {
     told.assert_nothing();
     assert_eq!(told.counts().out_of_order, 0);
 }
+
+/// What the records of a call and its flow say of other names, after DNS answers to the caller.
+fn other_names(answers: &[(&str, [u8; 4])], asks: &str) -> [String; 3] {
+    let (mut script, client) = agent();
+    for (name, address) in answers {
+        let time = script.time();
+        script.push(dns(9, time, name, *address));
+    }
+    script.hello(&client, Some(HOST)).write(&client, request_to(asks, "/v1/chat/completions", KEY, "m"));
+    let told = script.read(&client, answer((1, 1))).close(&client).run();
+    let (call, flow) = (told.one_call().endpoint.unwrap(), told.flows()[0].endpoint.clone().unwrap());
+    assert_eq!((call.host.as_str(), flow.host.as_str()), (HOST, HOST));
+    [call.request_host, call.dns_host, flow.dns_host]
+}
+
+#[test]
+fn a_request_for_another_host_than_the_server_name_says_so() {
+    assert_eq!(other_names(&[], WWW), [WWW, "", ""]);
+    assert_eq!(other_names(&[], &format!("{HOST}:443")), ["", "", ""]);
+}
+
+#[test]
+fn an_address_of_another_name_is_told_only_when_the_own_name_has_others() {
+    let (here, there) = ([192, 0, 2, 7], [192, 0, 2, 8]);
+    assert_eq!(other_names(&[(WWW, here), (HOST, there)], HOST), ["", WWW, WWW]);
+    for silent in [
+        // As of a CDN: both names have the address.
+        &[(WWW, here), (HOST, here)][..],
+        &[(WWW, here), (HOST, there), (HOST, here)],
+        // The answer for the own name came another way.
+        &[(WWW, here)],
+        &[(HOST, there)],
+        &[],
+    ] {
+        assert_eq!(other_names(silent, HOST), ["", "", ""], "{silent:?}");
+    }
+}
