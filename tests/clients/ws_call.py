@@ -1,10 +1,15 @@
-"""Three turns on one WebSocket: KEY MODEL MODE."""
+"""Three turns on one WebSocket: KEY MODEL MODE.
 
+With asyncio: the threads of websockets.sync read and write one TLS object at once, for which CPython 3.11 has no lock; that
+client hung now and then.
+"""
+
+import asyncio
 import json
 import os
 import sys
 
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 KEY, MODEL, MODE = sys.argv[1:4]
 PROMPT = "PROMPT-CANARY-51c9"
@@ -15,14 +20,21 @@ URL = f"wss://api.openai.com/v1/realtime?model={MODEL}" if REALTIME else "wss://
 print(os.getpid(), flush=True)
 compression = "deflate" if MODE.endswith("-deflate") else None
 headers = {"Authorization": f"Bearer {KEY}"}
-with connect(URL, additional_headers=headers, compression=compression) as socket:
-    for turn in range(3):
-        if REALTIME:
-            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": PROMPT}]}
-            socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
-            socket.send(json.dumps({"type": "response.create"}))
-        else:
-            prompt = PROMPT + " again" * 200 * turn
-            socket.send(json.dumps({"type": "response.create", "model": f"{MODEL}-{turn}", "input": prompt}))
-        while json.loads(socket.recv())["type"] not in ENDS:
-            pass
+
+
+async def main():
+    async with connect(URL, additional_headers=headers, compression=compression) as socket:
+        for turn in range(3):
+            if REALTIME:
+                item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": PROMPT}]}
+                await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+                await socket.send(json.dumps({"type": "response.create"}))
+            else:
+                prompt = PROMPT + " again" * 200 * turn
+                body = {"type": "response.create", "model": f"{MODEL}-{turn}", "input": prompt}
+                await socket.send(json.dumps(body))
+            while json.loads(await socket.recv())["type"] not in ENDS:
+                pass
+
+
+asyncio.run(main())
