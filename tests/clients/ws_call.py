@@ -1,7 +1,6 @@
 """Three turns on one WebSocket: KEY MODEL MODE.
 
-With asyncio: the threads of websockets.sync read and write one TLS object at once, for which CPython 3.11 has no lock; that
-client hung now and then.
+With asyncio: the threads of websockets.sync read and write one TLS object at once, for which CPython 3.11 has no lock.
 """
 
 import asyncio
