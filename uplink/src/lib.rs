@@ -119,6 +119,17 @@ impl Drop for Uplink {
     }
 }
 
+/// An error with its causes.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 async fn run(settings: &Settings, progress: &Progress, mut stop: watch::Receiver<bool>) {
     let mut place = Place::open(&settings.place, &settings.log);
     let mut backoff = Backoff::default();

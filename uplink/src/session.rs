@@ -25,6 +25,7 @@ use crate::{
     Progress, Settings,
     gather::{Gather, Gathered},
     place::Place,
+    with_causes,
 };
 
 /// Batches that are sent before the first of them is acknowledged. With their size this bounds the memory.
@@ -126,14 +127,14 @@ impl Session<'_> {
             .identity(Identity::from_pem(read(certificate)?, read(key)?));
         let endpoint = Endpoint::from_shared(self.endpoint.to_owned())
             .and_then(|endpoint| endpoint.tls_config(tls))
-            .map_err(|error| Ended::Connect(text(&error)))?
+            .map_err(|error| Ended::Connect(with_causes(&error)))?
             .connect_timeout(CONNECT_LIMIT)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_while_idle(true);
         let connected = timeout(CONNECT_LIMIT, endpoint.connect()).await;
         connected
             .map_err(|_| Ended::Lost("no connection in time"))?
-            .map_err(|error| Ended::Connect(text(&error)))
+            .map_err(|error| Ended::Connect(with_causes(&error)))
     }
 
     /// When each certificate was written.
@@ -197,15 +198,4 @@ fn read(path: &Path) -> Result<Vec<u8>, Ended> {
 fn now() -> u64 {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// An error with its causes.
-fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -11,6 +11,7 @@ mod query;
 mod tests;
 
 pub use field::{FIELDS, Field, KINDS, Row};
+pub use query::MAX_LAST;
 
 use memchr::memmem;
 use proto::v1::Record;

@@ -2,6 +2,8 @@
 
 use super::{FIELDS, Filter, Term};
 
+/// Most records of the parameter `last`: what a collector keeps in memory for one question.
+pub const MAX_LAST: usize = 10_000;
 /// What stands before the name of a field whose matches are kept out.
 const NOT: &str = "not.";
 

@@ -1,6 +1,6 @@
 //! The description of the interface (OpenAPI 3.1), made from the table of filter fields.
 
-use attribution::filter::{FIELDS, Field, KINDS, Row};
+use attribution::filter::{FIELDS, Field, KINDS, MAX_LAST, Row};
 use serde_json::{Value, json};
 
 /// Longest value, characters: of any four bytes each it is still within the filter's own limit.
@@ -28,7 +28,7 @@ pub(super) fn document() -> Value {
         parameter(
             "last",
             "Only so many, the newest",
-            json!({"type": "integer", "minimum": 1, "maximum": 10_000}),
+            json!({"type": "integer", "minimum": 1, "maximum": MAX_LAST}),
         ),
     ];
     for row in FIELDS {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io, path::PathBuf, time::Duration};
 
-use attribution::filter::Filter;
+use attribution::filter::{Filter, MAX_LAST};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flow_log::{Line, Range, ReadError, Reader};
@@ -20,9 +20,7 @@ const CHUNK: usize = 64 * 1024;
 const WAITING: usize = 4;
 /// A reader that takes nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Most records of `last`.
-const MAX_LAST: usize = 10_000;
-/// Their lines together, bytes.
+/// Lines of `last` together, bytes.
 const MAX_LAST_BYTES: usize = 64 * 1024 * 1024;
 /// Parameters of one request.
 const MAX_PARAMETERS: usize = 300;

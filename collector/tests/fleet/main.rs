@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     io::Write as _,
     net::TcpStream,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use collector::{authority::Authority, peer::Peer};
 use proto::v1::{Batch, ingest_client::IngestClient};
 use support::{Collector, Host, acknowledged, call, now, rest, wait};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use uplink::Uplink;
 
 /// Numbers stored of a host, which must be there once each.
 fn numbers(collector: &Collector, host: &str) -> BTreeSet<u64> {
@@ -216,15 +218,21 @@ fn certificates_that_are_foreign_expired_or_missing_are_refused() {
     wait("the good one is served", || (acknowledged(&uplink) == 2).then_some(()));
 }
 
-#[test]
-fn garbage_and_half_handshakes_leave_others_untouched() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut collector = Collector::init(folder.path(), &["web-1"]);
+/// A collector and a host of which it has the first record.
+fn heard(folder: &Path) -> (Collector, Host, Uplink) {
+    let mut collector = Collector::init(folder, &["web-1"]);
     collector.start();
     let mut host = Host::of(&collector, "web-1");
     let uplink = host.send();
     host.write(1, "a");
     wait("it is heard", || (acknowledged(&uplink) == 1).then_some(()));
+    (collector, host, uplink)
+}
+
+#[test]
+fn garbage_and_half_handshakes_leave_others_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut collector, mut host, uplink) = heard(folder.path());
     let mut open = Vec::new();
     for turn in 0..300_u32 {
         let mut stream = TcpStream::connect(collector.address()).unwrap();
@@ -317,12 +325,7 @@ fn the_next_collector_is_tried_when_one_is_away() {
 #[test]
 fn new_certificates_are_used_on_both_sides_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let mut collector = Collector::init(folder.path(), &["web-1"]);
-    collector.start();
-    let mut host = Host::of(&collector, "web-1");
-    let uplink = host.send();
-    host.write(1, "a");
-    wait("it is heard", || (acknowledged(&uplink) == 1).then_some(()));
+    let (mut collector, mut host, uplink) = heard(folder.path());
     // Another authority: old and new certificates do not fit together.
     std::fs::remove_dir_all(collector.pki()).unwrap();
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];

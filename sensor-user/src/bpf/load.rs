@@ -249,12 +249,7 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
 
 /// An error with its causes on one line, without the verifier's listing.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = uplink::with_causes(error);
     if std::env::var_os("KEYWITNESS_VERIFIER_LOG").is_some() {
         return text;
     }

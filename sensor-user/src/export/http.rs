@@ -50,7 +50,11 @@ impl Http {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::refused(format!("bad header: {error}")))?;
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|error| Failure::again(text(&error)))?;
+            let answer = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| Failure::again(uplink::with_causes(&error)))?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await;
             let body = body.map_err(|error| Failure::again(error.to_string()))?.to_bytes();
@@ -77,15 +81,4 @@ impl Http {
             Err(_) => Err(Failure::again(format!("no answer from {to} in {} s", TIMEOUT.as_secs()))),
         }
     }
-}
-
-/// An error with its causes.
-fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

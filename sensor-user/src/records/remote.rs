@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use attribution::filter::Filter;
+use attribution::filter::{Filter, MAX_LAST};
 use bytes::{Bytes, BytesMut};
 use clap::Args;
 use http_body_util::{BodyExt, Empty};
@@ -30,8 +30,6 @@ use tokio::time::timeout;
 
 /// Where records are asked for.
 const PATH: &str = "/v1/records";
-/// Most that a collector keeps in memory for one question.
-const MAX_LAST: usize = 10_000;
 /// Time for an answer to begin, and for each part of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Parts that wait to be read.
