@@ -188,11 +188,27 @@ pub enum Opener {
 
 /// How a file was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
-    /// For reading.
-    pub read: bool,
-    /// For writing.
-    pub write: bool,
+pub enum Access {
+    /// Only for reading.
+    Read,
+    /// Only for writing.
+    Write,
+    /// For both.
+    ReadWrite,
+    /// For writing; whether for reading, too, is not known.
+    Writable,
+}
+
+impl Access {
+    /// Its name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "read_write",
+            Self::Writable => "writable",
+        }
+    }
 }
 
 /// What kind of place a credential file is.

@@ -15,6 +15,10 @@ pub(crate) const MAX_FUNCTION: u64 = 64 << 10;
 const SITE_STEPS: usize = 8;
 /// Bytes read for the same.
 const SITE_BYTES: u64 = 128;
+/// Bytes before an address from which code is read to see whether it leads there.
+const BEFORE: u64 = 96;
+/// One in so many of them has to lead there: also where tables of constants stand before a function.
+const LEAD: usize = 4;
 /// Instructions followed from a call to the returns behind it.
 const MAX_WAY: usize = 4096;
 /// Returns behind one call.
@@ -49,6 +53,25 @@ pub(crate) fn until_filling(elf: &Elf<'_>, start: u64) -> Option<Range<u64>> {
         }
     }
     None
+}
+
+/// Whether the code before `address` leads to it rather than over it. x86 code that is read from a wrong place
+/// falls into step after a few instructions: from most bytes before a boundary decoding arrives at it, from few
+/// at the inside of an instruction. Where nothing is before it, and for other processors, true.
+pub(crate) fn is_in_step(elf: &Elf<'_>, address: u64) -> bool {
+    let start = address.saturating_sub(BEFORE);
+    let Some(bytes) = elf.at_address(start, BEFORE).filter(|_| elf.is_x86_64()) else { return true };
+    let arrives = |from: &usize| {
+        let mut decoder = Decoder::with_ip(64, &bytes, 0, DecoderOptions::NONE);
+        let mut one = Instruction::default();
+        let placed = decoder.set_position(*from).is_ok();
+        while placed && decoder.can_decode() {
+            decoder.decode_out(&mut one);
+        }
+        // One that is cut off at the end would have gone on behind `address`.
+        placed && !one.is_invalid()
+    };
+    (0..bytes.len()).filter(arrives).count() * LEAD >= bytes.len()
 }
 
 /// Where to probe the function at `entry`: the first instruction that the kernel emulates instead of

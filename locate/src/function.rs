@@ -1,7 +1,9 @@
 //! What is found: a function that carries plaintext, and how to probe it.
 
+use serde::{Deserialize, Serialize};
+
 /// What a function does with plaintext.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Takes plaintext to be sent.
     Write,
@@ -10,7 +12,7 @@ pub enum Role {
 }
 
 /// Where a function tells how many bytes it took or gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Count {
     /// In its return value.
     Returned,
@@ -19,7 +21,7 @@ pub enum Count {
 }
 
 /// Calling convention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Abi {
     /// The platform's: TLS object, buffer, length in the first three arguments.
     C,
@@ -30,7 +32,7 @@ pub enum Abi {
 }
 
 /// Family of the TLS library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Library {
     /// OpenSSL, LibreSSL and whatever else exports the same functions.
     OpenSsl,
@@ -47,7 +49,7 @@ pub enum Library {
 }
 
 /// How a function was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     /// In the dynamic symbol table.
     Exported,
@@ -66,7 +68,7 @@ pub enum Method {
 }
 
 /// A function that carries plaintext.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// Where to probe calls, byte offset in the file: the entry, or a cheaper instruction that every call
     /// passes while stack pointer and arguments are those of the entry.

@@ -5,6 +5,7 @@
 use crate::{
     Abi, Count, Elf, Function, Library, Method, Role, Unreadable, code,
     elf::{u16_at, u32_at, u64_at},
+    unwind::Unwind,
 };
 
 /// Functions that carry plaintext. All take TLS object, buffer and length first.
@@ -59,6 +60,7 @@ fn table(
         return Ok(Vec::new());
     }
     let Some(table) = from.contents(symbols)? else { return Ok(Vec::new()) };
+    let unwind = Unwind::of(elf);
     let mut found: Vec<Function> = Vec::new();
     for symbol in table.chunks_exact(SYMBOL) {
         let (Some(name), Some(address)) = (u32_at(symbol, 0), u64_at(symbol, 8)) else { continue };
@@ -70,6 +72,11 @@ fn table(
             name.strip_prefix(known.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
         });
         let Some((_, library, role, count)) = known else { continue };
+        // A symbol that points into a function is damaged or made up.
+        let starts = unwind.as_ref().and_then(|unwind| unwind.starts_at(address));
+        if starts == Some(false) || !code::is_in_step(elf, address) {
+            continue;
+        }
         let Some(entry) = elf.code_offset(code::cheap_site(elf, address)) else { continue };
         if !found.iter().any(|function| function.entry == entry) {
             let (role, count, library) = (*role, *count, *library);

@@ -35,6 +35,11 @@ impl<'a> Unwind<'a> {
         Some((relative(0)?, relative(4)?))
     }
 
+    /// Whether a function begins at `address`; nothing when the table has none there.
+    pub(crate) fn starts_at(&self, address: u64) -> Option<bool> {
+        self.around(address).map(|function| function.start == address)
+    }
+
     /// The function, or part of a function with its own entry in the table, that has code at `address`.
     pub(crate) fn around(&self, address: u64) -> Option<Range<u64>> {
         let (mut low, mut high) = (0, self.count);

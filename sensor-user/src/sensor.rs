@@ -28,6 +28,7 @@ use crate::{
     sink::Sink,
     source,
     tls::{
+        cache::Cache,
         policy::{Coverage, Policy},
         worker::{Found, Results},
     },
@@ -98,7 +99,8 @@ impl Sensor {
         let known = options.known_executables.clone();
         let (policy, located) = match options.tls {
             true => {
-                let (policy, located) = Policy::new(Prober::new()?, options.hit_budget_per_s, known)?;
+                let cache = Cache::open(options.located.clone());
+                let (policy, located) = Policy::new(Prober::new()?, cache, options.hit_budget_per_s, known)?;
                 (Some(policy), Some(located))
             }
             false => (None, None),

@@ -132,10 +132,16 @@ fn each_call_has_the_file_or_variable_that_its_key_came_from() -> Result<()> {
         Runtime::Python,
     )?;
     is_file(&scene.origin("codex")?, &auth)?;
-    let accesses = scene.accesses(&auth)?;
+    let read = scene.accesses(&auth)?;
     let known = scene.sensor.fingerprints([&key])?;
-    ensure!(accesses[0].credentials[0].fingerprint == known[&key], "{accesses:?}");
-    ensure!(accesses[0].file.as_ref().is_some_and(|file| file.client == "codex"), "{accesses:?}");
+    ensure!(read[0].credentials[0].fingerprint == known[&key], "{read:?}");
+    ensure!(read[0].file.as_ref().is_some_and(|file| file.client == "codex"), "{read:?}");
+    ensure!(read[0].mode == "read", "{read:?}");
+    let mut append = sandbox.command("/bin/sh");
+    ensure!(append.args(["-c", r#": >>"$0""#]).arg(&auth).status()?.success());
+    scene.sensor.wait_for("the access for writing", SETTLE, |records| {
+        accesses(records, &auth).iter().any(|access| ["write", "writable"].contains(&access.mode.as_str()))
+    })?;
 
     // Replaced by rename: the next reader has the new file, and its key.
     let fresh =

@@ -110,7 +110,7 @@ impl Attribution {
             self.emit(time_ns, Body::CredentialAccess(Box::new(access)));
         }
         // Writing takes nothing out of a file.
-        if access.is_none_or(|access| access.read) {
+        if access != Some(Access::Write) {
             self.origins.add(task.process, source);
         }
     }
@@ -169,13 +169,7 @@ impl Attribution {
                 provider,
                 client: owner.clone(),
             }),
-            mode: match access {
-                Some(Access { read: true, write: true }) => "read_write",
-                Some(Access { read: true, write: false }) => "read",
-                Some(Access { read: false, write: true }) => "write",
-                _ => "",
-            }
-            .into(),
+            mode: access.map_or("", Access::as_str).into(),
             expectation: expectation.as_str().into(),
             credentials: credentials.collect(),
             unread_reason: source.unread.clone(),

@@ -27,6 +27,8 @@ use crate::{
     term::Term,
 };
 
+/// File in the state folder with what was located in large executables.
+const LOCATED: &str = "located.json";
 /// File in the state folder with how far the collector has the log.
 const PLACE: &str = "collector.position";
 
@@ -62,6 +64,7 @@ pub(super) fn run(
         status_every: config.output.status_interval_s.get(),
         tls: config.tls.enabled,
         hit_budget_per_s: u64::from(config.tls.hit_budget_per_s),
+        located: state_dir.join(LOCATED),
         known_executables: config.tls.known_executables.clone(),
         watch: config.credentials.watch.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         host: host(&config)?,

@@ -1,5 +1,5 @@
 //! fanotify marks: the kernel tells of opens of marked files and folders only, so that opens of anything
-//! else cost nothing worth measuring.
+//! else cost nothing worth measuring. It tells of their closing, too: that says how they were open.
 //!
 //! Opens are seen whatever path, mount, system call or ring they come by (fs/notify in the kernel), and each
 //! is told with the file itself. Told is the process id, not the process, and nobody is held up.
@@ -55,11 +55,12 @@ impl Marks {
             Mark::Mount => (MarkFlags::FAN_MARK_MOUNT, MaskFlags::empty()),
             Mark::FileSystem => (MarkFlags::FAN_MARK_FILESYSTEM, MaskFlags::empty()),
         };
-        let (flags, mask) = (flags | MarkFlags::FAN_MARK_ADD, mask | MaskFlags::FAN_OPEN);
+        let told = MaskFlags::FAN_OPEN | MaskFlags::FAN_CLOSE_NOWRITE | MaskFlags::FAN_CLOSE_WRITE;
+        let (flags, mask) = (flags | MarkFlags::FAN_MARK_ADD, mask | told);
         Ok(self.0.mark(flags, mask, AT_FDCWD, Some(path.as_str()))?)
     }
 
-    /// The opens since the last look; empty when there is none.
+    /// What was opened and closed since the last look; empty when there is nothing.
     pub(super) fn read(&self) -> io::Result<Vec<FanotifyEvent>> {
         match self.0.read_events() {
             Ok(events) => Ok(events),

@@ -4,6 +4,7 @@
 //! opened files, the other looks at new processes. Both send [`Event`]s with fingerprints only. What is
 //! asked and told goes through bounded queues; what does not fit is counted.
 
+mod access;
 mod content;
 mod environment;
 mod glob;

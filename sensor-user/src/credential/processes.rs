@@ -14,7 +14,14 @@ use std::{
 
 use attribution::event::{Event, FileId, ProcessKey};
 
-use super::{Shared, Skip, environment::Target, list::Class, marks::Mark, mounts::secret_mounts, root::Root};
+use super::{
+    Shared, Skip,
+    environment::Target,
+    list::Class,
+    marks::Mark,
+    mounts::{SecretMount, mount_id, secret_mounts},
+    root::Root,
+};
 use crate::identity::executable::file_id;
 
 /// Home folders remembered as marked; all are forgotten when there are more.
@@ -197,8 +204,16 @@ impl Looker<'_> {
 
     /// Marks the secret mounts that a process sees.
     fn mounts(&mut self, pid: u32, root: &Root) {
-        for (point, mark) in secret_mounts(pid) {
-            if let Some(device) = self.mark(root, mark, &point, None).filter(|_| mark == Mark::FileSystem) {
+        for SecretMount { id, point, mark } in secret_mounts(pid) {
+            let Ok(file) = root.handle(&point).map(File::from) else { continue };
+            // A process that just enters a container has another root than it has mounts: what is there instead
+            // may be the file system of the whole host.
+            if mount_id(&file).ok() != Some(id) {
+                continue;
+            }
+            if let Some(device) =
+                self.mark_file(mark, &point, file, None).filter(|_| mark == Mark::FileSystem)
+            {
                 self.shared.list().add_device(device, &point);
             }
         }
@@ -206,7 +221,10 @@ impl Looker<'_> {
 
     /// Marks what is at `path` and gives its device. What is not there is not marked.
     fn mark(&mut self, root: &Root, mark: Mark, path: &Path, class: Option<&Class>) -> Option<u64> {
-        let file = File::from(root.handle(path).ok()?);
+        self.mark_file(mark, path, File::from(root.handle(path).ok()?), class)
+    }
+
+    fn mark_file(&mut self, mark: Mark, path: &Path, file: File, class: Option<&Class>) -> Option<u64> {
         let kind = file.metadata().ok()?.file_type();
         // A pipe or device is no credential file, and reading one does something.
         if !(kind.is_file() || kind.is_dir()) || (mark == Mark::File && !kind.is_file()) {

@@ -25,6 +25,8 @@ pub struct Options {
     pub tls: bool,
     /// Useless hits a second after which a library is probed for known callers only.
     pub hit_budget_per_s: u64,
+    /// Where it is kept what was found in large files.
+    pub located: PathBuf,
     /// Names of executables that are taken for callers from their first exec.
     pub known_executables: Vec<KnownExecutable>,
     /// Patterns of the user's credential files.

@@ -1,9 +1,10 @@
 //! Where TLS functions are, and which of them are probed in which processes.
 //!
 //! The crate `locate` finds the functions of one file; [`files`] remembers every file looked at, [`worker`]
-//! reads the large ones; [`policy`] decides the scope of the probes so that unrelated TLS traffic pays nothing worth measuring.
+//! reads the large ones, [`cache`] keeps what it found; [`policy`] decides the scope of the probes so that unrelated TLS traffic pays nothing worth measuring.
 
 pub mod budget;
+pub mod cache;
 pub mod files;
 pub mod policy;
 pub mod worker;

@@ -17,6 +17,7 @@ use sensor_common::tls::MAX_TARGETS;
 
 use super::{
     budget::Budget,
+    cache::Cache,
     files::{Examined, FileKey, Files, Known, Library},
     worker::{Found, Results, Worker},
 };
@@ -107,14 +108,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// With a budget of `budget_per_s` useless hits per file; executables named in `known` are
+    /// With what `cache` has of earlier runs, and a budget of `budget_per_s` useless hits per file; executables named in `known` are
     /// treated as callers of models from their first exec.
     pub fn new(
         prober: Prober,
+        cache: Cache,
         budget_per_s: u64,
         known: Vec<KnownExecutable>,
     ) -> std::io::Result<(Self, Results)> {
-        let (worker, results) = Worker::start()?;
+        let (worker, results) = Worker::start(cache)?;
         let policy = Self {
             files: Files::new(worker),
             prober,

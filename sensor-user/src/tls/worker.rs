@@ -6,10 +6,13 @@ use std::{
     thread::JoinHandle,
 };
 
-use locate::Elf;
+use locate::{Elf, Function, Unreadable};
 use tokio::sync::mpsc;
 
-use super::files::{self, FileKey, Known, Library, OpenFile};
+use super::{
+    cache::Cache,
+    files::{self, FileKey, Known, Library, OpenFile},
+};
 
 /// Files waiting to be read, and results waiting to be taken.
 const QUEUE: usize = 256;
@@ -44,14 +47,14 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread.
-    pub fn start() -> std::io::Result<(Self, Results)> {
+    /// Starts the thread; files that `cache` knows are not read again.
+    pub fn start(mut cache: Cache) -> std::io::Result<(Self, Results)> {
         let (requests, queue) = sync_channel::<Request>(QUEUE);
         let (results, receiver) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("kw-locate".into()).spawn(move || {
             while let Ok(request) = queue.recv() {
                 // Nobody waits for results any more: the sensor ends.
-                if results.blocking_send(read(request)).is_err() {
+                if results.blocking_send(read(&mut cache, request)).is_err() {
                     return;
                 }
             }
@@ -73,10 +76,10 @@ impl Worker {
     }
 }
 
-fn read(request: Request) -> Found {
+fn read(cache: &mut Cache, request: Request) -> Found {
     let Request { key, path, file } = request;
     let (functions, build_id) = match Elf::parse(&OpenFile(&file)) {
-        Ok(elf) => (files::read_whole(&elf), elf.build_id()),
+        Ok(elf) => (functions(cache, &elf, &file), elf.build_id()),
         Err(error) => (Err(error), String::new()),
     };
     match functions {
@@ -90,4 +93,13 @@ fn read(request: Request) -> Found {
             Found { key, known: Known::Nothing { build_id }, library: None }
         }
     }
+}
+
+fn functions(cache: &mut Cache, elf: &Elf<'_>, file: &File) -> Result<Vec<Function>, Unreadable> {
+    if let Some(known) = cache.find(elf, &OpenFile(file)) {
+        return Ok(known);
+    }
+    let found = files::read_whole(elf)?;
+    cache.keep(elf, &OpenFile(file), &found);
+    Ok(found)
 }
