@@ -1,6 +1,9 @@
 //! Reading x86-64 code with a real disassembler.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Range,
+};
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
@@ -76,17 +79,22 @@ pub(crate) fn is_in_step(elf: &Elf<'_>, address: u64) -> bool {
 
 /// Where to probe the function at `entry`: the first instruction that the kernel emulates instead of
 /// single-stepping it (six times cheaper), if every call passes it while stack pointer and arguments are
-/// those of the entry; else the entry. A return probe may stand there too: the return address is on top
-/// of the stack.
+/// those of the entry; else the first that it accepts at all. A return probe may stand there too: the
+/// return address is on top of the stack.
 pub(crate) fn cheap_site(elf: &Elf<'_>, entry: u64) -> u64 {
     if !elf.is_x86_64() {
         return entry;
     }
     let Some(bytes) = elf.at_address(entry, SITE_BYTES) else { return entry };
     let mut info = InstructionInfoFactory::new();
+    let mut accepted = None;
     for one in Decoder::with_ip(64, &bytes, entry, DecoderOptions::NONE).into_iter().take(SITE_STEPS) {
         if is_emulated(&one) {
             return one.ip();
+        }
+        let own = bytes.get((one.ip() - entry) as usize..).unwrap_or_default();
+        if !one.is_invalid() && !is_refused(own) {
+            accepted = accepted.or(Some(one.ip()));
         }
         let harmless = !one.is_invalid() && one.flow_control() == FlowControl::Next;
         let keeps =
@@ -94,10 +102,23 @@ pub(crate) fn cheap_site(elf: &Elf<'_>, entry: u64) -> u64 {
                 !writes(used.access()) || !ENTRY_STATE.contains(&used.register().full_register())
             });
         if !harmless || !keeps {
-            return entry;
+            break;
         }
     }
-    entry
+    accepted.unwrap_or(entry)
+}
+
+/// Whether `arch/x86/kernel/uprobes.c` may refuse the instruction: it takes the opcode behind a VEX or EVEX
+/// prefix for one without, and knows what of these cannot be single-stepped, as `outs` (0x6f), which behind a
+/// prefix is a move. The breakpoint is then silently missing. Accepted for sure are the opcodes of arithmetic,
+/// `push` and `pop`.
+fn is_refused(bytes: &[u8]) -> bool {
+    let opcode = match bytes {
+        [0xc5, _, opcode, ..] | [0xc4, _, _, opcode, ..] | [0x62, _, _, _, opcode, ..] => *opcode,
+        _ => return false,
+    };
+    let accepted = (opcode < 0x40 && opcode & 7 < 6) || (0x50..0x60).contains(&opcode);
+    !accepted
 }
 
 /// What `arch/x86/kernel/uprobes.c` emulates: pushes of a register, relative jumps. Not calls, whose
@@ -211,38 +232,54 @@ pub(crate) fn returns(code: &[Instruction], range: &Range<u64>) -> Option<Vec<u6
     (!found.is_empty()).then_some(found)
 }
 
-/// What the third argument is compared with among the first `steps` instructions at `start`.
-pub(crate) fn compared_length(elf: &Elf<'_>, start: u64, steps: usize) -> Option<u64> {
-    let bytes = elf.at_address(start, SITE_BYTES)?;
-    let mut first = Decoder::with_ip(64, &bytes, start, DecoderOptions::NONE).into_iter().take(steps);
-    let compare = first.find(|one| {
+/// What the first comparison of the third argument with a constant among `code` compares it with.
+pub(crate) fn compared_length(code: &[Instruction]) -> Option<u64> {
+    let compare = code.iter().find(|one| {
         one.mnemonic() == Mnemonic::Cmp
             && one.op0_register() == Register::RDX
             && one.op1_kind() != OpKind::Register
+            && one.op1_kind() != OpKind::Memory
     })?;
     Some(compare.immediate(1))
+}
+
+/// The argument that is a key schedule of AES: the pointer whose 32-bit number at 240, the rounds
+/// (`AES_KEY` of openssl/aes.h), is read first in `code`.
+pub(crate) fn key_schedule(code: &[Instruction]) -> Option<Register> {
+    const ROUNDS: u64 = 240;
+    let rounds = code.iter().find(|one| {
+        one.code() == Code::Mov_r32_rm32
+            && one.op1_kind() == OpKind::Memory
+            && one.memory_index() == Register::None
+            && one.memory_displacement64() == ROUNDS
+    })?;
+    Some(rounds.memory_base())
+}
+
+/// Whether an instruction of `code` has the constant at `address` as operand, or takes its address.
+pub(crate) fn refers(code: &[Instruction], address: u64) -> bool {
+    code.iter().any(|one| one.is_ip_rel_memory_operand() && one.ip_rel_memory_address() == address)
 }
 
 /// The return instructions that are reached behind the call at `call`, by following every jump; `None` when
 /// there is none nearby, or too many ways.
 pub(crate) fn returns_after(elf: &Elf<'_>, call: u64) -> Option<Vec<u64>> {
-    let (segment, _) = elf.find(call)?;
-    let from = call.saturating_sub(MAX_FUNCTION / 2).max(segment.address);
-    let bytes = elf.at_address(from, MAX_FUNCTION)?;
-    let mut decoder = Decoder::with_ip(64, &bytes, from, DecoderOptions::NONE);
-    let mut at = |address: u64| {
-        decoder.set_position(usize::try_from(address.checked_sub(from)?).ok()?).ok()?;
-        decoder.set_ip(address);
-        Some(decoder.decode())
-    };
+    let is_call = |one: &Instruction| one.is_call_near() || one.is_call_near_indirect();
+    let behind = Way::around(elf, call)?.at(call).filter(is_call)?.next_ip();
+    returns_from(elf, behind)
+}
+
+/// The same for what is reached from the instruction at `start`.
+pub(crate) fn returns_from(elf: &Elf<'_>, start: u64) -> Option<Vec<u64>> {
+    let way = Way::around(elf, start)?;
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    let mut ways = vec![at(call).filter(Instruction::is_call_near)?.next_ip()];
+    let mut ways = vec![start];
     while let Some(address) = ways.pop() {
         if !seen.insert(address) {
             continue;
         }
-        let one = at(address).filter(|one| !one.is_invalid() && seen.len() <= MAX_WAY)?;
+        let one = way.at(address).filter(|_| seen.len() <= MAX_WAY)?;
         match one.flow_control() {
             FlowControl::Return => found.push(address),
             FlowControl::UnconditionalBranch => ways.push(one.near_branch_target()),
@@ -250,7 +287,7 @@ pub(crate) fn returns_after(elf: &Elf<'_>, call: u64) -> Option<Vec<u64>> {
             FlowControl::Next => ways.push(one.next_ip()),
             // What does not come back is followed by the start of another function.
             FlowControl::Call | FlowControl::IndirectCall => {
-                let next = at(one.next_ip())?;
+                let next = way.at(one.next_ip())?;
                 if next.code() != Code::Push_r64 || next.op0_register() != Register::RBP {
                     ways.push(next.ip());
                 }
@@ -260,4 +297,54 @@ pub(crate) fn returns_after(elf: &Elf<'_>, call: u64) -> Option<Vec<u64>> {
         }
     }
     (!found.is_empty() && found.len() <= MAX_RETURNS).then_some(found)
+}
+
+/// The first `limit` instructions that are reached from `start`, nearest first, by following every jump as far
+/// as it stays nearby; calls are passed over. Empty when one of them is none.
+pub(crate) fn reached(elf: &Elf<'_>, start: u64, limit: usize) -> Vec<Instruction> {
+    let Some(way) = Way::around(elf, start) else { return Vec::new() };
+    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+    let mut ways = VecDeque::from([start]);
+    while let Some(address) = ways.pop_front() {
+        if found.len() >= limit || !way.holds(address) || !seen.insert(address) {
+            continue;
+        }
+        let Some(one) = way.at(address) else { return Vec::new() };
+        match one.flow_control() {
+            FlowControl::UnconditionalBranch => ways.push_back(one.near_branch_target()),
+            FlowControl::ConditionalBranch => ways.extend([one.next_ip(), one.near_branch_target()]),
+            FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {
+                ways.push_back(one.next_ip());
+            }
+            _ => {}
+        }
+        found.push(one);
+    }
+    found
+}
+
+/// Code around an address, decoded at any place.
+struct Way {
+    bytes: Vec<u8>,
+    from: u64,
+}
+
+impl Way {
+    fn around(elf: &Elf<'_>, address: u64) -> Option<Self> {
+        let (segment, _) = elf.find(address)?;
+        let from = address.saturating_sub(MAX_FUNCTION / 2).max(segment.address);
+        Some(Self { bytes: elf.at_address(from, MAX_FUNCTION)?, from })
+    }
+
+    fn holds(&self, address: u64) -> bool {
+        address.checked_sub(self.from).is_some_and(|inside| inside < self.bytes.len() as u64)
+    }
+
+    /// The instruction at `address`; `None` when there is none.
+    fn at(&self, address: u64) -> Option<Instruction> {
+        let inside = usize::try_from(address.checked_sub(self.from)?).ok()?;
+        let bytes = self.bytes.get(inside..)?;
+        let one = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();
+        (!one.is_invalid()).then_some(one)
+    }
 }

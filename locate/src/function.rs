@@ -9,6 +9,8 @@ pub enum Role {
     Write,
     /// Gives plaintext that was received.
     Read,
+    /// A part of both.
+    Both,
 }
 
 /// Where a function tells how many bytes it took or gave.
@@ -27,6 +29,14 @@ pub enum Abi {
     C,
     /// The platform's, for an AEAD: input, output, length and key schedule in the first four arguments.
     Aead,
+    /// The platform's, for an AEAD: key schedule, state, a count, input, length, output.
+    AeadState,
+    /// The platform's, for the whole blocks of a record: input, output, length, key schedule, counter, hash key.
+    GcmBlocks,
+    /// The platform's, for hashing one block: hash, hash key, block.
+    GcmHash,
+    /// The platform's, for encrypting in counter mode: input, output, number of blocks.
+    Counter,
     /// Go's, by registers (1.17 and later): connection, buffer, length; the goroutine in its own register.
     Go,
 }

@@ -34,6 +34,20 @@ pub mod cookie {
     pub const COUNT_SHIFT: u32 = 33;
     /// Bits of that number.
     pub const COUNT_MASK: u64 = 7;
+    /// Where the order of an AEAD's arguments starts, one of [`super::order`].
+    pub const ORDER_SHIFT: u32 = 36;
+    /// Bits of that order.
+    pub const ORDER_MASK: u64 = 3;
+}
+
+/// Order of the arguments of an AEAD function.
+pub mod order {
+    /// Input, output, length, key schedule: a whole record.
+    pub const RECORD: u64 = 0;
+    /// Key schedule, state, a count, input, length, output: a whole record.
+    pub const STATE: u64 = 1;
+    /// Input, output, length, key schedule, counter, hash key: the whole blocks of a record.
+    pub const BLOCKS: u64 = 2;
 }
 
 /// What user space decided about a TLS connection.
@@ -149,7 +163,7 @@ layout! {
         pub key: AeadKey,
         /// Where the ciphertext is put.
         pub output: u64,
-        /// Stack pointer at the encrypting function.
+        /// Stack pointer at the encrypting function; for a record in pieces, where its hash is kept.
         pub stack: u64,
         /// Index of the probed file.
         pub target: u32,
@@ -165,7 +179,7 @@ layout! {
         pub bound: AeadBound,
         /// Where the plaintext is put.
         pub output: u64,
-        /// Stack pointer at the decrypting function.
+        /// Stack pointer at the decrypting function; for a record in pieces, where its hash is kept.
         pub stack: u64,
         /// Index of the probed file.
         pub target: u32,
@@ -173,9 +187,25 @@ layout! {
         pub len: u32,
     }
 
+    /// A record that a thread encrypts or decrypts in pieces.
+    pub struct Pieces {
+        /// Address of the hash key.
+        pub hash_key: u64,
+        /// Address of the hash.
+        pub hash: u64,
+        /// Where the last block, decrypted, is put; 0 before.
+        pub output: u64,
+        /// Plaintext bytes with the inner type.
+        pub len: u32,
+        /// 1 when `block` is the ciphertext of the last block, which was hashed before it was encrypted or decrypted.
+        pub hashed: u32,
+        /// The last block if it is incomplete, filled with zeros.
+        pub block: [u64; 2],
+    }
+
     /// Key of one direction of a TLS connection in one process. The address alone may be used again.
     pub struct AeadKey {
-        /// Address of the key schedule.
+        /// Address of the key schedule, or of the hash key for a record in pieces.
         pub address: u64,
         /// Its beginning and the process, mixed to 64 bits.
         pub mark: u64,
@@ -185,7 +215,7 @@ layout! {
     pub struct AeadBound {
         /// Its client random.
         pub random: Handle,
-        /// Address of the client's sending key schedule, which stands for the TLS object.
+        /// Address of the client's sending key, which stands for the TLS object.
         pub object: u64,
         /// Process.
         pub tgid: u32,

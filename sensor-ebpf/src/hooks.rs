@@ -5,6 +5,7 @@ mod cleartext;
 mod connect;
 mod dns;
 mod flow;
+mod gcm;
 mod go;
 mod handshake;
 mod http;

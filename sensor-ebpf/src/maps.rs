@@ -8,7 +8,7 @@ use sensor_common::{
     Counters,
     connect::{FLOW_SLOTS, Flow},
     kind,
-    tls::{AeadBound, AeadKey, Call, Connection, Handle, Hits, Layout, MAX_TARGETS, Opening, Sealed},
+    tls::{AeadBound, AeadKey, Call, Connection, Handle, Hits, Layout, MAX_TARGETS, Opening, Pieces, Sealed},
 };
 
 /// All events, in one order for all CPUs: a process event precedes what the process does next.
@@ -65,6 +65,10 @@ pub static AEAD_SEALED: LruHashMap<[u8; 16], Sealed> = LruHashMap::with_max_entr
 /// Records being decrypted by a thread.
 #[map]
 pub static AEAD_OPENING: LruHashMap<u64, Opening> = LruHashMap::with_max_entries(4096, 0);
+
+/// Records that a thread encrypts or decrypts in pieces. Entries of threads that died meanwhile age out.
+#[map]
+pub static AEAD_PIECES: LruHashMap<u64, Pieces> = LruHashMap::with_max_entries(4096, 0);
 
 /// Connections bound by what they sent, by socket cookie: their answers are expected.
 #[map]

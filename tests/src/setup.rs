@@ -95,6 +95,11 @@ pub fn go_call() -> PathBuf {
     folder().join("stacks/go_call")
 }
 
+/// A compiled client with rustls, by the name of its program.
+pub fn rustls_call(name: &str) -> PathBuf {
+    folder().join("stacks/rust/release").join(name)
+}
+
 /// Installs the clients whose TLS library is inside a stripped executable, unless they are there already.
 pub fn stacks() -> Result<()> {
     let to = folder().join("stacks");
@@ -114,6 +119,13 @@ pub fn stacks() -> Result<()> {
         // Without symbols, as released programs are.
         go.args(["build", "-ldflags", "-s -w", "-o"]).arg(go_call()).arg(&source);
         run(go.env("GOCACHE", to.join("go-cache")).env("GO111MODULE", "off"))
+    })?;
+    let from = paths::repository().join("tests/clients/rust");
+    let files = ["Cargo.toml", "Cargo.lock", "src/lib.rs", "src/bin/aws_lc_call.rs", "src/bin/ring_call.rs"];
+    step(&to.join("rust.stamp"), &files.map(|file| from.join(file)), "the rustls clients", || {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
+        run(cargo.arg(from.join("Cargo.toml")).arg("--target-dir").arg(to.join("rust")))
     })
 }
 

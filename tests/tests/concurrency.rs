@@ -28,10 +28,32 @@ fn observe(runtime: Runtime, script: &str, stack: &str, keys: usize) -> Result<(
     setup::clients()?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
-    let mut sensor = Sensor::start(&[])?;
+    let sensor = Sensor::start(&[])?;
+    observe_by(sensor, &server, &sandbox, runtime, script, stack, keys)
+}
+
+/// A program with rustls, read below its TLS library.
+fn observe_rustls(runtime: Runtime) -> Result<()> {
+    setup::stacks()?;
+    let sandbox = Sandbox::new(Network::Shared)?;
+    let server = Server::start(&sandbox)?;
+    let sensor = Sensor::start(&[])?;
+    sensor.probe(runtime, "aes_gcm.aead_constants", SETTLE)?;
+    observe_by(sensor, &server, &sandbox, runtime, "rustls", "many", CONNECTIONS)
+}
+
+fn observe_by(
+    mut sensor: Sensor,
+    server: &Server,
+    sandbox: &Sandbox,
+    runtime: Runtime,
+    script: &str,
+    stack: &str,
+    keys: usize,
+) -> Result<()> {
     let cgroup = Cgroup::new("many")?;
     let keys: Vec<String> = (0..keys).map(|index| keys::openai(&format!("{stack}-{index}"))).collect();
-    let finished = client::many(runtime, script, stack, ROUNDS, &keys, &sandbox, Some(&cgroup))?;
+    let finished = client::many(runtime, script, stack, ROUNDS, &keys, sandbox, Some(&cgroup))?;
     let truths = server.truth()?;
     ensure!(truths.len() == keys.len() * ROUNDS as usize, "the endpoint saw {} requests", truths.len());
     let complete = |records: &[_]| {
@@ -75,6 +97,16 @@ fn node_with_a_connection_for_each_key_has_no_wrong_pair() -> Result<()> {
 #[test]
 fn node_with_keys_taking_turns_on_pooled_connections_has_no_wrong_pair() -> Result<()> {
     observe(Runtime::Node, "many_node.js", "pool", CONNECTIONS)
+}
+
+#[test]
+fn rustls_with_ring_has_no_wrong_pair() -> Result<()> {
+    observe_rustls(Runtime::Ring)
+}
+
+#[test]
+fn rustls_with_aws_lc_has_no_wrong_pair() -> Result<()> {
+    observe_rustls(Runtime::AwsLc)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Plaintext at the AEAD layer, for TLS libraries without recognisable functions (rustls).
 //!
-//! Hook: uprobes on the entry of `aesni_gcm_encrypt` and `aesni_gcm_decrypt` and on the returns of their
-//! callers (x86-64). A call is a TLS 1.3 record when the last byte is its inner type (RFC 8446 5.2) and the
+//! Hook: uprobes on the entry of the encrypting and decrypting functions of AES-GCM and on the returns of their
+//! callers (x86-64); `gcm` tells where a record begins and ends that is worked on in pieces. A call is a TLS 1.3 record when the last byte is its inner type (RFC 8446 5.2) and the
 //! wire agrees: the first record of a key is kept until the egress hook sees a record that begins with
 //! the same 16 bytes of ciphertext; that binds the key to the socket. The answers' key is bound the other way
 //! round: 16 bytes that arrived on a bound socket are then decrypted. So other uses of the cipher are never
@@ -22,12 +22,12 @@ use sensor_common::{
     cause, kind,
     tls::{
         AeadBound, AeadKey, Call, Data, Handle, MAX_CHUNK, MAX_SEALED, Opening, SIZES, Sealed, cookie,
-        direction, handle, verdict,
+        direction, handle, order, verdict,
     },
 };
 
 use super::{
-    packet,
+    gcm, packet,
     tls::{self, Event, stack_pointer},
 };
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Inner type and outer type of application data (RFC 8446 5.1).
-const APPLICATION_DATA: u8 = 0x17;
+pub(super) const APPLICATION_DATA: u8 = 0x17;
 /// Records looked at in one packet.
 const MAX_RECORDS: usize = 6;
 /// Header of a record.
@@ -61,7 +61,7 @@ fn kw_aead_return(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn read<T>(address: u64) -> Option<T> {
+pub(super) fn read<T>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address; only integers and byte arrays are read.
     unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }
@@ -79,73 +79,132 @@ fn key(address: u64, tgid: u32) -> Option<AeadKey> {
     })
 }
 
+/// A record that is about to be encrypted or decrypted.
+struct Record {
+    input: u64,
+    output: u64,
+    /// Plaintext bytes with the inner type.
+    len: u64,
+    /// Address of what names the key.
+    key: u64,
+    /// By what its end is recognised.
+    stack: u64,
+    target: u32,
+}
+
+/// Counts a hit of a probe.
+#[inline(always)]
+pub(super) fn hit(target: u32) -> Option<()> {
+    let hits = HITS.get_ptr_mut(target)?;
+    // SAFETY: the per-CPU slot is valid for this run.
+    unsafe { (*hits).total += 1 };
+    Some(())
+}
+
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: a probe context is valid for the run of the program.
     let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let target = (told & cookie::TARGET) as u32;
-    let hits = HITS.get_ptr_mut(target)?;
-    // SAFETY: the per-CPU slot is valid for this run.
-    unsafe { (*hits).total += 1 };
-    let (input, output, len, schedule): (u64, u64, u64, u64) =
-        (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(3)?);
-    if len < 2 || len > MAX_SEALED as u64 {
+    // All are read whatever the order: the verifier refuses an address in the context that is computed.
+    let arguments: [u64; 6] = [ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(3)?, ctx.arg(4)?, ctx.arg(5)?];
+    let [first, second, third, fourth, fifth, sixth] = arguments.map(core::hint::black_box);
+    let stack = stack_pointer(ctx);
+    let record = match told >> cookie::ORDER_SHIFT & cookie::ORDER_MASK {
+        order::BLOCKS => {
+            let (len, stack) = gcm::begun(sixth, third)?;
+            Record { input: first, output: second, len, key: sixth, stack, target }
+        }
+        order::STATE => {
+            hit(target)?;
+            Record { input: fourth, output: sixth, len: fifth, key: first, stack, target }
+        }
+        _ => {
+            hit(target)?;
+            Record { input: first, output: second, len: third, key: fourth, stack, target }
+        }
+    };
+    if record.len < 2 || record.len > MAX_SEALED as u64 {
         return None;
     }
     if let Some(active) = AEAD_ACTIVE.get_ptr_mut(0) {
         // SAFETY: the array slot is valid for this run; it only ever becomes 1.
         unsafe { *active = 1 };
     }
+    if told & cookie::READ != 0 { open(&record) } else { seal(&record) }
+}
+
+/// Delivers a record to be encrypted, or keeps it until its connection is known.
+#[inline(always)]
+fn seal(record: &Record) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     let tgid = (thread >> 32) as u32;
-    let key = key(schedule, tgid)?;
-    let len = len as u32;
-    let stack = stack_pointer(ctx);
+    let key = key(record.key, tgid)?;
     // SAFETY: a shared read of a map value.
     let bound = unsafe { AEAD_BOUND.get(&key) };
-    if told & cookie::READ != 0 {
-        if let Some(bound) = bound {
-            let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
-            return None;
-        }
-        let arrived: [u8; 16] = read(input)?;
-        // SAFETY: as above.
-        let bound = unsafe { AEAD_ARRIVED.get(&arrived) }?;
-        if bound.tgid == tgid {
-            let _ = AEAD_BOUND.insert(&key, bound, 0);
-            let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
-        }
-        let _ = AEAD_ARRIVED.remove(&arrived);
-        return None;
-    }
-    let inner: u8 = read(input + u64::from(len) - 1)?;
-    if inner != APPLICATION_DATA {
+    if read::<u8>(record.input + record.len - 1)? != APPLICATION_DATA {
         return None;
     }
     match bound {
-        Some(bound) => {
-            let (object, direction) = (bound.object, direction::WRITE);
-            let call = Call { object, buffer: input, count: 0, stack, direction, target };
-            tls::deliver(&call, len - 1, tgid, bound.random, handle::RANDOM)
-        }
-        None => keep(thread, key, input, output, stack, target, len - 1),
+        Some(bound) => deliver(bound, direction::WRITE, record.input, record.len as u32, record.target),
+        None => keep(thread, key, record),
     }
+}
+
+/// Notes a record to be decrypted whose connection is known, or known by the record's first bytes.
+#[inline(always)]
+fn open(record: &Record) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    let tgid = (thread >> 32) as u32;
+    let key = key(record.key, tgid)?;
+    let (output, stack, target) = (record.output, record.stack, record.target);
+    let len = record.len as u32;
+    // SAFETY: a shared read of a map value.
+    if let Some(bound) = unsafe { AEAD_BOUND.get(&key) } {
+        let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
+        return None;
+    }
+    let arrived: [u8; 16] = read(record.input)?;
+    // SAFETY: as above.
+    let bound = unsafe { AEAD_ARRIVED.get(&arrived) }?;
+    if bound.tgid == tgid {
+        let _ = AEAD_BOUND.insert(&key, bound, 0);
+        let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
+    }
+    let _ = AEAD_ARRIVED.remove(&arrived);
+    None
+}
+
+/// Delivers the plaintext of a record of `len` bytes with its inner type.
+#[inline(always)]
+pub(super) fn deliver(bound: &AeadBound, direction: u32, buffer: u64, len: u32, target: u32) -> Option<()> {
+    let call = Call { object: bound.object, buffer, count: 0, stack: 0, direction, target };
+    tls::deliver(&call, len - 1, bound.tgid, bound.random, handle::RANDOM)
+}
+
+/// The connection of a key that is already bound.
+#[inline(always)]
+pub(super) fn bound(address: u64) -> Option<AeadBound> {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: a shared read of a map value.
+    unsafe { AEAD_BOUND.get(&key(address, tgid)?) }.copied()
 }
 
 /// Keeps a record until its ciphertext is known.
 #[inline(always)]
-fn keep(thread: u64, key: AeadKey, input: u64, output: u64, stack: u64, target: u32, len: u32) -> Option<()> {
+fn keep(thread: u64, key: AeadKey, record: &Record) -> Option<()> {
     let room = AEAD_ROOM.get_ptr_mut(0)?;
-    let take = core::hint::black_box(if (len as usize) < MAX_CHUNK { len as usize } else { MAX_CHUNK });
+    let len = record.len as usize - 1;
+    let take = core::hint::black_box(if len < MAX_CHUNK { len } else { MAX_CHUNK });
     // SAFETY: the per-CPU slot is valid for this run, and a program is not interrupted by itself.
     unsafe {
         (*room).task = offsets::current_task();
         (*room).key = key;
-        (*room).output = output;
-        (*room).stack = stack;
-        (*room).target = target;
+        (*room).output = record.output;
+        (*room).stack = record.stack;
+        (*room).target = record.target;
         (*room).len = take as u32;
-        bpf_probe_read_user_buf(input as *const u8, (*room).data.get_mut(..take)?).ok()?;
+        bpf_probe_read_user_buf(record.input as *const u8, (*room).data.get_mut(..take)?).ok()?;
         AEAD_SEALING.insert(&thread, &*room, 0).ok()
     }
 }
@@ -154,37 +213,40 @@ fn keep(thread: u64, key: AeadKey, input: u64, output: u64, stack: u64, target: 
 fn returned(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: a probe context is valid for the run of the program.
     let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let thread = bpf_get_current_pid_tgid();
     let stack = stack_pointer(ctx);
     let own = |entered: u64| stack > entered && stack - entered <= MAX_FRAME;
-    if told & cookie::READ == 0 {
-        // SAFETY: a shared read of a map value that only this thread writes.
-        let sealed = unsafe { AEAD_SEALING.get(&thread) }?;
-        if own(sealed.stack)
-            && let Some(ciphertext) = read::<[u8; 16]>(sealed.output)
-            && AEAD_SEALED.insert(&ciphertext, sealed, 0).is_err()
-        {
-            emit::produced(kind::TLS);
-            emit::lost(kind::TLS, cause::TABLE_FULL);
-        }
-        let _ = AEAD_SEALING.remove(&thread);
-        return Some(());
+    if told & cookie::READ == 0 { sealed(own) } else { opened(own) }
+}
+
+/// A record was encrypted, if it is this thread's `own`: its ciphertext is known now.
+#[inline(always)]
+pub(super) fn sealed(own: impl Fn(u64) -> bool) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a shared read of a map value that only this thread writes.
+    let sealed = unsafe { AEAD_SEALING.get(&thread) }?;
+    if own(sealed.stack)
+        && let Some(ciphertext) = read::<[u8; 16]>(sealed.output)
+        && AEAD_SEALED.insert(&ciphertext, sealed, 0).is_err()
+    {
+        emit::produced(kind::TLS);
+        emit::lost(kind::TLS, cause::TABLE_FULL);
     }
-    // SAFETY: as above.
+    let _ = AEAD_SEALING.remove(&thread);
+    Some(())
+}
+
+/// A record was decrypted, if it is this thread's `own`.
+#[inline(always)]
+pub(super) fn opened(own: impl Fn(u64) -> bool) -> Option<()> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a shared read of a map value that only this thread writes.
     let opening = *unsafe { AEAD_OPENING.get(&thread) }?;
     let _ = AEAD_OPENING.remove(&thread);
-    if !own(opening.stack) || read::<u8>(opening.output + u64::from(opening.len) - 1)? != APPLICATION_DATA {
+    let Opening { bound, output, stack, target, len } = opening;
+    if !own(stack) || read::<u8>(output + u64::from(len) - 1)? != APPLICATION_DATA {
         return None;
     }
-    let call = Call {
-        object: opening.bound.object,
-        buffer: opening.output,
-        count: 0,
-        stack,
-        direction: direction::READ,
-        target: opening.target,
-    };
-    tls::deliver(&call, opening.len - 1, opening.bound.tgid, opening.bound.random, handle::RANDOM)
+    deliver(&bound, direction::READ, output, len, target)
 }
 
 /// The beginning of a record in a packet: type, length, and 16 bytes of ciphertext.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use locate::{Abi, Count, Function, Role};
-use sensor_common::tls::cookie;
+use sensor_common::tls::{cookie, order};
 
 use aya::{
     Ebpf,
@@ -61,16 +61,26 @@ fn cookie(function: &Function, target: u32) -> u64 {
         Count::Returned => 0,
         Count::Through(argument) => u64::from(argument) & cookie::COUNT_MASK,
     };
-    u64::from(target) | read | count << cookie::COUNT_SHIFT
+    let order = match function.abi {
+        Abi::AeadState => order::STATE,
+        Abi::GcmBlocks => order::BLOCKS,
+        _ => order::RECORD,
+    };
+    u64::from(target) | read | count << cookie::COUNT_SHIFT | order << cookie::ORDER_SHIFT
 }
 
-/// The programs of a function and where they go.
+/// The programs of a function: where it returns, and where it is called.
 fn programs(function: &Function) -> [(&'static str, &[u64]); 2] {
     let entry = std::slice::from_ref(&function.entry);
+    let returns = function.returns.as_slice();
     match function.abi {
         Abi::C => [("kw_tls_return", entry), ("kw_tls_enter", entry)],
-        Abi::Aead => [("kw_aead_return", &function.returns), ("kw_aead_enter", entry)],
-        Abi::Go => [("kw_go_return", &function.returns), ("kw_go_enter", entry)],
+        Abi::Aead | Abi::AeadState | Abi::GcmBlocks => {
+            [("kw_aead_return", returns), ("kw_aead_enter", entry)]
+        }
+        Abi::GcmHash => [("kw_gcm_hash", returns), ("kw_gcm_hash", entry)],
+        Abi::Counter => [("kw_gcm_counter_return", returns), ("kw_gcm_counter_enter", entry)],
+        Abi::Go => [("kw_go_return", returns), ("kw_go_enter", entry)],
     }
 }
 

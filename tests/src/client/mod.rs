@@ -33,6 +33,12 @@ pub enum Runtime {
     Go,
     /// A shell that becomes wget.
     Wget,
+    /// A stripped Rust program with rustls and ring.
+    Ring,
+    /// The same with AWS-LC.
+    AwsLc,
+    /// The same, told that the processor has no VAES.
+    AwsLcWithoutVaes,
 }
 
 /// One way to call a model.
@@ -70,7 +76,14 @@ impl Runtime {
             Self::Bun => Ok(setup::bun()),
             Self::Deno => Ok(setup::deno()),
             Self::Go => Ok(setup::go_call()),
+            Self::Ring => Ok(setup::rustls_call("ring_call")),
+            Self::AwsLc | Self::AwsLcWithoutVaes => Ok(setup::rustls_call("aws_lc_call")),
         }
+    }
+
+    /// Whether the program needs no script.
+    fn is_compiled(self) -> bool {
+        matches!(self, Self::Go | Self::Ring | Self::AwsLc | Self::AwsLcWithoutVaes)
     }
 
     /// The executable the calling process has, links resolved.
@@ -122,12 +135,13 @@ pub fn script(runtime: Runtime, script: &str, sandbox: &Sandbox, cgroup: Option<
         None => sandbox.command(program),
     };
     if runtime == Runtime::Deno {
-        // Its AES-GCM for processors with VAES is not read: it is told that there is none.
-        command.env("OPENSSL_ia32cap", "~0x0:~0x60000000000").env("DENO_CERT", sandbox.dir().join(CA_FILE));
-        command.args(["run", "--allow-net"]);
+        command.env("DENO_CERT", sandbox.dir().join(CA_FILE)).args(["run", "--allow-net"]);
     }
-    // A compiled program is its own script.
-    if runtime != Runtime::Go {
+    if runtime == Runtime::AwsLcWithoutVaes {
+        // VAES and VPCLMULQDQ (crypto/fipsmodule/cpucap/cpu_intel.c).
+        command.env("OPENSSL_ia32cap", "~0x0:~0x60000000000");
+    }
+    if !runtime.is_compiled() {
         command.arg(paths::repository().join("tests/clients").join(script));
     }
     command.env("NODE_PATH", setup::folder().join("node_modules")).env("PYTHONDONTWRITEBYTECODE", "1");

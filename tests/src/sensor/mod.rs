@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use proto::v1::Record;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{paths::Scratch, wait};
+use crate::{client::Runtime, paths::Scratch, wait};
 
 mod command;
 mod stopped;
@@ -117,6 +117,19 @@ impl Sensor {
                 bail!("waited {limit:?} in vain for {what}; {} records so far", records.len());
             }
         }
+    }
+
+    /// Runs the executable of a client once and waits until its TLS functions are probed: a large one is read
+    /// when it is first seen, which may take longer than its first call. `method` is how they are found.
+    pub fn probe(&self, runtime: Runtime, method: &str, limit: Duration) -> Result<()> {
+        let _ = Command::new(runtime.program()?).arg("--version").output()?;
+        let log = self.dir().join("stderr.log");
+        let exe = runtime.exe()?.display().to_string();
+        wait::until("the executable to be probed", limit, || {
+            let log = std::fs::read_to_string(&log).context("the sensor's log")?;
+            let probed = |line: &str| line.contains(&exe) && line.contains(method);
+            Ok(log.lines().any(probed).then_some(()))
+        })
     }
 
     /// The records so far.

@@ -42,7 +42,11 @@ struct Row {
 impl From<&Function> for Row {
     fn from(function: &Function) -> Self {
         Self {
-            direction: if function.role == Role::Read { "read" } else { "write" },
+            direction: match function.role {
+                Role::Read => "read",
+                Role::Write => "write",
+                Role::Both => "both",
+            },
             library: function.library.name(),
             method: function.method.name(),
             offset: function.entry,

@@ -1,0 +1,150 @@
+//! Records that a library encrypts or decrypts in pieces: ring on processors with VAES.
+//!
+//! Hook: uprobes on the function that hashes one block, and on counter mode and its returns (x86-64). ring
+//! hashes, one after the other on one thread: the record's header, which TLS 1.3 authenticates (RFC 8446 5.2)
+//! and which says the length; the whole blocks, in the function that `aead` probes; an incomplete last
+//! block; and the lengths, after which the plaintext or ciphertext is complete (NIST SP 800-38D 7.1). A record
+//! counts only when its hash was empty before the header and the lengths at the end agree with it. A record
+//! shorter than one block is only an incomplete block: it goes through counter mode, after its ciphertext
+//! was hashed when it is decrypted, before when it is encrypted. Missed: such a record as the first of its
+//! key, and TLS 1.2, whose header is another.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_attach_cookie},
+    macros::uprobe,
+    programs::ProbeContext,
+};
+use sensor_common::tls::{MAX_SEALED, Pieces, cookie, direction};
+
+use super::aead::{self, APPLICATION_DATA, read};
+use crate::maps::AEAD_PIECES;
+
+/// A block of the cipher, bytes.
+const BLOCK: u32 = 16;
+/// Authentication tag behind the ciphertext, bytes.
+const TAG: u32 = 16;
+/// Header of a record, bytes: outer type, version 3.3, length of what follows (RFC 8446 5.2).
+const HEADER: u64 = 5;
+const HEADER_START: u64 = 0x03_0317;
+const HEADER_START_BITS: u64 = 0xff_ffff;
+
+#[uprobe]
+fn kw_gcm_hash(ctx: ProbeContext) -> u32 {
+    let _ = hash(&ctx);
+    0
+}
+
+#[uprobe]
+fn kw_gcm_counter_enter(ctx: ProbeContext) -> u32 {
+    let _ = counter(&ctx);
+    0
+}
+
+#[uprobe]
+fn kw_gcm_counter_return(ctx: ProbeContext) -> u32 {
+    let _ = counted(&ctx);
+    0
+}
+
+#[inline(always)]
+fn target(ctx: &ProbeContext) -> u32 {
+    // SAFETY: a probe context is valid for the run of the program.
+    (unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } & cookie::TARGET) as u32
+}
+
+/// Length and hash of the record that this thread is in, if `blocks` are its whole blocks.
+#[inline(always)]
+pub(super) fn begun(hash_key: u64, blocks: u64) -> Option<(u64, u64)> {
+    // SAFETY: a shared read of a map value that only this thread writes.
+    let pieces = unsafe { AEAD_PIECES.get(&bpf_get_current_pid_tgid()) }?;
+    let len = u64::from(pieces.len);
+    (pieces.hash_key == hash_key && len - len % u64::from(BLOCK) == blocks).then_some((len, pieces.hash))
+}
+
+#[inline(always)]
+fn hash(ctx: &ProbeContext) -> Option<()> {
+    let (hash, hash_key, input): (u64, u64, u64) = (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?);
+    let thread = bpf_get_current_pid_tgid();
+    let block: [u64; 2] = read(input)?;
+    if let Some(len) = header(block)
+        && read::<[u64; 2]>(hash)? == [0; 2]
+    {
+        aead::hit(target(ctx))?;
+        let pieces = Pieces { hash_key, hash, output: 0, len, hashed: 0, block: [0; 2] };
+        let _ = AEAD_PIECES.insert(&thread, &pieces, 0);
+        return None;
+    }
+    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return aead::hit(target(ctx)) };
+    // SAFETY: the entry stays valid for this run, and only this thread writes it.
+    let known = unsafe { &mut *pieces };
+    if known.hash_key != hash_key || known.hash != hash {
+        return aead::hit(target(ctx));
+    }
+    if block != [(HEADER * 8).to_be(), (u64::from(known.len) * 8).to_be()] {
+        known.hashed = 1;
+        known.block = block;
+        return None;
+    }
+    let own = |entered: u64| entered == hash;
+    let _ = AEAD_PIECES.remove(&thread);
+    let _ = aead::sealed(own);
+    aead::opened(own)
+}
+
+/// Plaintext bytes with the inner type, if `block` is the header of a record, filled with zeros.
+#[inline(always)]
+fn header(block: [u64; 2]) -> Option<u32> {
+    let [low, high] = [u64::from_le(block[0]), u64::from_le(block[1])];
+    if low & HEADER_START_BITS != HEADER_START || low >> 40 != 0 || high != 0 {
+        return None;
+    }
+    let len = (((low >> 24 & 0xff) << 8 | low >> 32 & 0xff) as u32).checked_sub(TAG)?;
+    (len > 0 && len <= MAX_SEALED as u32).then_some(len)
+}
+
+/// The only block of a short record is about to be encrypted or decrypted.
+#[inline(always)]
+fn counter(ctx: &ProbeContext) -> Option<()> {
+    let (input, output, blocks): (u64, u64, u64) = (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?);
+    let target = target(ctx);
+    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&bpf_get_current_pid_tgid()) else { return aead::hit(target) };
+    // SAFETY: the entry stays valid for this run, and only this thread writes it.
+    let known = unsafe { &mut *pieces };
+    if blocks != 1 || known.len >= BLOCK || known.len < 2 {
+        return None;
+    }
+    let block: [u64; 2] = read(input)?;
+    if known.hashed != 0 {
+        if known.block == block {
+            known.output = output;
+        }
+        return None;
+    }
+    if !is_data(known.len, block) {
+        return None;
+    }
+    let bound = aead::bound(known.hash_key)?;
+    aead::deliver(&bound, direction::WRITE, input, known.len, target)
+}
+
+/// Whether the last of `len` bytes (1 to 15) says application data, and only zeros fill the rest of the block.
+#[inline(always)]
+fn is_data(len: u32, block: [u64; 2]) -> bool {
+    let (word, filling) = if len > 8 { (block[1], 0) } else { (block[0], block[1]) };
+    u64::from_le(word) >> ((len - 1 & 7) * 8) == u64::from(APPLICATION_DATA) && filling == 0
+}
+
+/// A block was encrypted or decrypted.
+#[inline(always)]
+fn counted(ctx: &ProbeContext) -> Option<()> {
+    let pieces = AEAD_PIECES.get_ptr_mut(&bpf_get_current_pid_tgid())?;
+    // SAFETY: the entry stays valid for this run, and only this thread writes it.
+    let known = unsafe { &mut *pieces };
+    let output = core::mem::replace(&mut known.output, 0);
+    if output == 0 || read::<u8>(output + u64::from(known.len) - 1)? != APPLICATION_DATA {
+        return None;
+    }
+    let bound = aead::bound(known.hash_key)?;
+    aead::deliver(&bound, direction::READ, output, known.len, target(ctx))
+}

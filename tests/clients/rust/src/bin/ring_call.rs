@@ -1,0 +1,5 @@
+//! The client with ring.
+
+fn main() {
+    rustls_clients::main(rustls::crypto::ring::default_provider());
+}
