@@ -8,7 +8,7 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
@@ -46,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "sensor-user",
         ],
     ),
+    ("bench-collector", &["keywitness-proto", "keywitness-collector"]),
     ("bench-flow-log", &["keywitness-proto", "keywitness-flow-log"]),
     ("xtask", &[]),
 ];
