@@ -36,7 +36,7 @@ use crate::{
         AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_OPENING, AEAD_ROOM, AEAD_SEALED,
         AEAD_SEALING, HITS, VERDICTS,
     },
-    offsets,
+    offsets, scope,
 };
 
 /// Inner type and outer type of application data (RFC 8446 5.1).
@@ -81,6 +81,9 @@ fn key(address: u64, tgid: u32) -> Option<AeadKey> {
 
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
+    if !scope::has_current() {
+        return None;
+    }
     // SAFETY: a probe context is valid for the run of the program.
     let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let target = (told & cookie::TARGET) as u32;

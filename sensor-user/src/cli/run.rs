@@ -57,6 +57,7 @@ pub(super) fn run(
     let options = Options {
         ring_bytes: config.kernel.ring_bytes.get(),
         kernel_log: config.kernel.log,
+        cgroup: config.kernel.cgroup.as_ref().map(|path| path.as_str().to_owned()),
         disabled_hooks: config.kernel.disabled_hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
         status_every: config.output.status_interval_s.get(),
         tls: config.tls.enabled,
