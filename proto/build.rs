@@ -1,8 +1,12 @@
 //! Compiles the .proto files without protoc and gives every message its JSON form.
 
+/// What is compiled.
+const FILES: [&str; 3] =
+    ["keywitness/v1/record.proto", "keywitness/v1/ingest.proto", "keywitness/v1/query.proto"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=keywitness");
-    let files = protox::compile(["keywitness/v1/record.proto", "keywitness/v1/ingest.proto"], ["."])?;
+    let files = protox::compile(FILES, ["."])?;
     let mut config = prost_build::Config::new();
     config
         .message_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")

@@ -1,8 +1,11 @@
-//! Questions: HTTP JSON, read only. A token says whose records may be read, and nothing in a request can say more.
+//! Questions: HTTP JSON and gRPC, read only. A token says whose records may be read, and nothing in a request can say
+//! more.
 
+mod grpc;
 mod listen;
 mod openapi;
 mod records;
+mod wanted;
 
 pub use listen::start;
 
@@ -21,6 +24,7 @@ use axum::{
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use self::{records::Asked, wanted::Wanted};
 use crate::{
     archive,
     state::{FILE, State},
@@ -81,8 +85,14 @@ impl Query {
         tenant.ok_or_else(unknown)
     }
 
-    fn log(&self, tenant: &str) -> PathBuf {
-        archive::folder(&self.folder.join(RECORDS), tenant)
+    /// Lets a question about a tenant in, unless it makes no sense or too many are being answered.
+    fn ask(&self, tenant: &str, wanted: Result<Wanted, String>) -> Result<Asked, Problem> {
+        let wanted = wanted.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
+        let Ok(turn) = self.room.clone().try_acquire_owned() else {
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many questions at once; ask again"));
+        };
+        let folder = archive::folder(&self.folder.join(RECORDS), tenant);
+        Ok(Asked { folder, id: self.id.clone(), wanted, turn })
     }
 }
 
@@ -92,7 +102,8 @@ fn router(query: Arc<Query>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/openapi.json", get(|| async { Json(openapi::document()) }))
         .route("/v1/records", get(records))
-        .with_state(query)
+        .with_state(query.clone())
+        .merge(grpc::router(query))
 }
 
 async fn records(
@@ -101,11 +112,6 @@ async fn records(
     RawQuery(text): RawQuery,
 ) -> Result<Response, Problem> {
     let tenant = query.tenant(&headers)?;
-    let wanted = records::Wanted::parse(text.as_deref().unwrap_or_default())
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
-    let Ok(turn) = query.room.clone().try_acquire_owned() else {
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many questions at once; ask again"));
-    };
-    let body = records::stream(query.log(&tenant), query.id.clone(), wanted, turn);
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    let asked = query.ask(&tenant, Wanted::parse(text.as_deref().unwrap_or_default()))?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], records::lines(asked)).into_response())
 }

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use attribution::policy::Policy;
 use flow_log::writer::Options as LogOptions;
 use proto::v1::ingest_server::IngestServer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -35,11 +36,11 @@ const LAST_WITHIN: Duration = Duration::from_secs(5);
 /// Streams of one connection; a sensor needs one, and one for the health service.
 const MAX_STREAMS: u32 = 4;
 /// Streams that a client may reset before they are looked at (HTTP/2 rapid reset, CVE-2023-44487).
-const MAX_RESETS: usize = 16;
+pub(crate) const MAX_RESETS: usize = 16;
 /// Bytes that a sensor may send ahead of what is read: memory of the collector for each.
 const WINDOW: u32 = 64 * 1024;
 /// How often a quiet connection is asked whether it is still there, and how long it may take to answer.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Largest policy file, bytes.
 const MAX_POLICY: u64 = 16 * 1024 * 1024;
 
@@ -68,6 +69,7 @@ pub struct Options {
 
 /// Runs until SIGINT or SIGTERM. What was acknowledged is durable whatever happens.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    allow_connections();
     let tls = Arc::new(Tls::open(&options.pki)?);
     let policy = PolicyFile::open(options.policy.clone());
     let settings = Settings {
@@ -116,7 +118,7 @@ async fn serve(
     let connections = listen::start(sensors, tls, Arc::default());
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<IngestServer<Service>>().await;
-    let ingest = IngestServer::new(Service::new(store)).max_decoding_message_size(MAX_MESSAGE);
+    let ingest = IngestServer::new(Service::new(store.clone())).max_decoding_message_size(MAX_MESSAGE);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
@@ -127,10 +129,22 @@ async fn serve(
         .add_service(ingest)
         .add_service(health)
         .serve_with_incoming(ReceiverStream::new(connections));
-    tokio::select! {
+    service::ready();
+    let ended = tokio::select! {
         ended = server => ended.context("the server for sensors ended"),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        never = service::watchdog(async || Some(store.ask().await?.to_string())) => match never {},
+    };
+    service::stopping();
+    ended
+}
+
+/// Allows as many open files as the system lets this process have: each connection takes one.
+fn allow_connections() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(?current, %error, "cannot raise the limit of open files, which limits the sensors");
     }
 }
 

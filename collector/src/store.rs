@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    mem,
+    fmt, mem,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -46,6 +46,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How often silent sensors are reported.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// The thread is taken for stuck when it takes longer to answer: longer than a slow disk makes it wait.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A sensor that is silent for so long was taken away.
 const GONE_NS: u64 = 7 * 86_400 * 1_000_000_000;
 /// Records of the collector itself that wait while a tenant's log cannot be written; what comes then is found
@@ -96,8 +98,20 @@ pub struct Settings {
     pub policy: Arc<Policy>,
 }
 
+/// What the store says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Sensors that are not silent.
+    pub sensors: usize,
+    /// Records stored since the start.
+    pub stored: u64,
+    /// Whether the last batches could not be stored.
+    pub failing: bool,
+}
+
 enum Request {
     Batch(Peer, Checked, oneshot::Sender<Result<Ack, StoreError>>),
+    Ask(oneshot::Sender<Summary>),
     Suspect(Peer, Kind, String),
     Policy(Arc<Policy>),
 }
@@ -123,12 +137,24 @@ pub struct Writer {
     fleets: BTreeMap<String, Fleet>,
     /// Records of the collector itself that could not be stored, by tenant.
     untold: BTreeMap<String, Vec<Body>>,
+    /// Records stored since the start.
+    stored: u64,
+    /// Whether the last attempt to store failed.
+    failing: bool,
     /// Streams whose progress is not saved yet.
     changed: HashSet<Stream>,
     started: Instant,
     saved: Instant,
     ticked: Instant,
     beat: Instant,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sensors, stored, failing } = self;
+        let but = if *failing { "; the storage fails, sensors keep their records" } else { "" };
+        write!(f, "{sensors} sensors; {stored} records stored{but}")
+    }
 }
 
 impl Store {
@@ -144,6 +170,16 @@ impl Store {
     pub async fn suspect(&self, peer: &Peer, kind: Kind, detail: String) {
         // The collector is stopping when this fails.
         let _ = self.0.send(Request::Suspect(peer.clone(), kind, detail)).await;
+    }
+
+    /// What the thread says; nothing when it does not answer within [`ANSWER_WITHIN`].
+    pub async fn ask(&self) -> Option<Summary> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.0.send(Request::Ask(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        timeout(ANSWER_WITHIN, asked).await.ok()?
     }
 
     /// Puts another policy in force.
@@ -188,6 +224,8 @@ impl Writer {
             intake,
             fleets,
             untold: BTreeMap::new(),
+            stored: 0,
+            failing: false,
             changed,
             started: now,
             saved: now,
@@ -247,6 +285,10 @@ impl Writer {
                     bytes += judged.fresh.iter().map(|record| record.line.len()).sum::<usize>();
                     waiting.push(Waiting { stream, judged, reply });
                 }
+                Request::Ask(reply) => {
+                    // Who asked may have given up.
+                    let _ = reply.send(self.summary());
+                }
                 Request::Suspect(peer, kind, detail) => {
                     self.fleet(&peer.tenant).suspect(&peer.host, kind, detail, calendar());
                 }
@@ -272,6 +314,7 @@ impl Writer {
                 true => Ok(()),
                 false => self.archive.append(&tenant, &lines),
             };
+            self.failing = stored.is_err();
             match stored {
                 Ok(()) => self.settle(&tenant, waiting),
                 Err(error) => {
@@ -292,6 +335,7 @@ impl Writer {
         for Waiting { stream, judged, reply } in waiting {
             self.intake.stored(&stream, judged.seq, now);
             self.changed.insert(stream.clone());
+            self.stored += judged.fresh.len() as u64;
             let ack = Ack {
                 boot_id: stream.boot_id.clone(),
                 seq: judged.seq,
@@ -369,8 +413,18 @@ impl Writer {
         }
     }
 
+    fn summary(&self) -> Summary {
+        let heard_since = calendar().saturating_sub(self.silent_after_ns());
+        let sensors = self.intake.sensors().into_values().filter(|last| *last >= heard_since).count();
+        Summary { sensors, stored: self.stored, failing: self.failing }
+    }
+
+    fn silent_after_ns(&self) -> u64 {
+        u64::try_from(self.settings.silent_after.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     fn silent(&mut self, now: u64) {
-        let after = u64::try_from(self.settings.silent_after.as_nanos()).unwrap_or(u64::MAX);
+        let after = self.silent_after_ns();
         let silent: Vec<(Peer, u64)> = (self.intake.sensors().into_iter())
             .map(|(peer, last)| (peer, now.saturating_sub(last)))
             .filter(|(_, silence)| (after..GONE_NS).contains(silence))

@@ -37,6 +37,9 @@ pub enum TlsError {
     },
 }
 
+/// HTTP/2 in ALPN (RFC 9113 3.2).
+pub const HTTP2: &[u8] = b"h2";
+
 /// TLS settings from a folder of certificates.
 pub struct Tls {
     folder: PathBuf,
@@ -115,12 +118,12 @@ fn load(folder: &Path) -> Result<Configs, TlsError> {
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.clone(), private.clone_key())
         .map_err(|error| unfit(error.to_string()))?;
-    sensors.alpn_protocols = vec![b"h2".to_vec()];
+    sensors.alpn_protocols = vec![HTTP2.to_vec()];
     let mut readers = builder(rustls::ALL_VERSIONS)?
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(|error| unfit(error.to_string()))?;
-    readers.alpn_protocols = vec![b"http/1.1".to_vec()];
+    readers.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(Configs { sensors: Arc::new(sensors), readers: Arc::new(readers) })
 }
 

@@ -182,4 +182,8 @@ pub mod setting {
     pub const OFF_SOCKET_SOCK: &str = "OFF_SOCKET_SOCK";
     /// Non-zero turns the kernel-side diagnostics on.
     pub const KERNEL_LOG: &str = "KERNEL_LOG";
+    /// Id of the only cgroup that is watched, u64; 0 for all.
+    pub const SCOPE_ID: &str = "SCOPE_ID";
+    /// Cgroups above it.
+    pub const SCOPE_LEVEL: &str = "SCOPE_LEVEL";
 }

@@ -14,6 +14,7 @@ mod flows;
 mod hooks;
 mod maps;
 mod offsets;
+mod scope;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -16,7 +16,6 @@ pub mod policy;
 pub mod recorder;
 pub mod records;
 pub mod sensor;
-pub mod service;
 pub mod sink;
 pub mod source;
 pub mod term;

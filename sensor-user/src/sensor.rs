@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use attribution::{
     call::Toolkit,
     credential::AtRest,
-    event::{Event, ProcessKey, TlsLibrary},
+    event::{Event, Opener, ProcessKey, TlsLibrary},
     pipeline::{Attribution, Output, SensorInfo},
     policy::Policy as Entitlements,
 };
@@ -20,7 +20,7 @@ use sensor_common::{kind, tls::verdict};
 use tokio::{sync::mpsc::Receiver, time::MissedTickBehavior};
 
 use crate::{
-    bpf::{Loaded, Prober, Reader, Tables, cgroup_root},
+    bpf::{Loaded, Prober, Reader, Subtree, Tables, cgroup_root},
     credential::{self, Inspector, Skipped},
     identity::{Watch, executable::Executables, running, sockets, sources::Sources},
     policy,
@@ -49,6 +49,7 @@ const LAST_READS: usize = 50;
 /// The sensor, attached.
 pub struct Sensor {
     loaded: Loaded,
+    watched: Subtree,
     tables: Tables,
     reader: Reader,
     policy: Option<Policy>,
@@ -93,7 +94,9 @@ impl Sensor {
         attribution.resume(past.next_seq);
         // Before anything is attached, so that no events wait for the end of this.
         past.records.for_each(|record| attribution.restore(&record));
-        let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log, &options.disabled_hooks)?;
+        let watched = Subtree::open(options.cgroup.as_deref().unwrap_or("/"))?;
+        let disabled = &options.disabled_hooks;
+        let mut loaded = Loaded::load(options.ring_bytes, options.kernel_log, disabled, &watched)?;
         let tables = Tables::take(&mut loaded.ebpf)?;
         let reader = Reader::take(&mut loaded.ebpf)?;
         let known = options.known_executables.clone();
@@ -107,8 +110,8 @@ impl Sensor {
         };
         // Before processes are looked for, so that none opens anything unseen in between.
         let at_rest = AtRest::new(kit.extractor.clone(), kit.catalogue.clone());
-        let watched = loaded.works(credential::HOOK);
-        let inspector = match watched.then(|| Inspector::start(&kit.catalogue, at_rest, &options.watch)) {
+        let files = loaded.works(credential::HOOK);
+        let inspector = match files.then(|| Inspector::start(&kit.catalogue, at_rest, &options.watch)) {
             None => None,
             Some(Ok(started)) => Some(started),
             Some(Err(error)) => {
@@ -135,6 +138,7 @@ impl Sensor {
             malformed: 0,
             since_ns: clock_ns(ClockId::CLOCK_REALTIME),
             loaded,
+            watched,
             tables,
             reader,
             policy,
@@ -227,6 +231,9 @@ impl Sensor {
     fn take_over(&mut self) {
         let catalogue = self.attribution.catalogue();
         for flow in sockets::scan(|remote| catalogue.address(remote).is_some()) {
+            if !self.watched.has_process(flow.task.process.pid) {
+                continue;
+            }
             if let Err(error) = self.tables.follow(&flow) {
                 tracing::debug!(%error, cookie = flow.cookie, "the end of an open socket will not be seen");
             }
@@ -262,7 +269,9 @@ impl Sensor {
     fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         loop {
             // Taken before the ring is read, given on after: their processes are known by then.
-            let found = self.inspector.as_mut().map(|(_, events)| waiting(events, BATCH)).unwrap_or_default();
+            let mut found =
+                self.inspector.as_mut().map(|(_, events)| waiting(events, BATCH)).unwrap_or_default();
+            found.retain(|event| self.is_watched(event));
             let mut events = Vec::new();
             let (delivered, malformed) = (&mut self.delivered, &mut self.malformed);
             let taken = self.reader.drain(BATCH, |bytes| {
@@ -320,6 +329,14 @@ impl Sensor {
         self.feed(event);
         // After the process is known.
         executed.into_iter().for_each(|process| self.learn_member(process));
+    }
+
+    /// Opens of files are told of all processes.
+    fn is_watched(&self, event: &Event) -> bool {
+        match event {
+            Event::CredentialFile { opener: Opener::Pid { pid, .. }, .. } => self.watched.has_process(*pid),
+            _ => true,
+        }
     }
 
     /// Tells attribution, and the recording if there is one.

@@ -23,6 +23,8 @@ pub(crate) struct Gathered {
     pub(crate) records: u64,
     /// Where the log goes on after it.
     pub(crate) position: Position,
+    /// With it, everything is sent that was in the log at this time, nanoseconds since the epoch.
+    pub(crate) complete: u64,
 }
 
 /// Follows the log.
@@ -38,27 +40,39 @@ impl Gather {
         Ok(Self { follow: Reader::open(folder)?.follow_from(position), next: None })
     }
 
+    /// Time of the oldest record after `position`, nanoseconds since the epoch.
+    pub(crate) fn waiting_since(folder: &Path, position: Position) -> Option<u64> {
+        Some(Self::open(folder, position).ok()?.line().ok()??.record().ok()?.time)
+    }
+
     /// What there is now, oldest first and of one boot; nothing when all of the log was gathered. `sent` is the
     /// time, nanoseconds since the epoch.
     pub(crate) fn next(&mut self, sent: u64) -> Result<Option<(Batch, Gathered)>, ReadError> {
         let Some(first) = self.line()? else { return Ok(None) };
         let (boot, mut raw, mut records) = (first.boot, first.bytes().to_vec(), 1);
-        let (mut seq, mut position) = (first.seq, first.position);
+        let mut last = first;
         while records < MAX_RECORDS && raw.len() < MAX_BYTES {
             let Some(line) = self.line()? else { break };
-            if line.boot != boot || line.seq <= seq || raw.len() + line.bytes().len() > MAX_BYTES {
+            if line.boot != boot || line.seq <= last.seq || raw.len() + line.bytes().len() > MAX_BYTES {
                 self.next = Some(line);
                 break;
             }
             raw.push(b'\n');
             raw.extend_from_slice(line.bytes());
-            (seq, position) = (line.seq, line.position);
+            last = line;
             records += 1;
         }
         let batch =
             pack(boot, &raw, sent).map_err(|source| ReadError::Io { path: "batch".into(), source })?;
-        let boot_id = batch.boot_id.clone();
-        Ok(Some((batch, Gathered { boot_id, seq, records: records as u64, position })))
+        let gathered = Gathered {
+            boot_id: batch.boot_id.clone(),
+            seq: last.seq,
+            records: records as u64,
+            position: last.position,
+            // A record is written at its time or later.
+            complete: last.record().map_or(0, |record| record.time),
+        };
+        Ok(Some((batch, gathered)))
     }
 
     fn line(&mut self) -> Result<Option<Line>, ReadError> {

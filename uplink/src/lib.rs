@@ -17,12 +17,13 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
 
 use backoff::Backoff;
+use gather::Gather;
 use place::Place;
 use session::Session;
 
@@ -49,12 +50,18 @@ pub struct Settings {
 /// How sending goes.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Records that were sent since the start; what is sent again counts again.
+    pub sent: AtomicU64,
     /// Records that a collector has acknowledged since the start.
     pub acknowledged: AtomicU64,
     /// Those of them that it had before.
     pub duplicates: AtomicU64,
     /// Whether a collector answers now.
     pub connected: AtomicBool,
+    /// Connections that failed or could not be made since the start.
+    pub failures: AtomicU64,
+    /// A collector has everything that was in the log at this time, nanoseconds since the epoch.
+    complete: AtomicU64,
     error: Mutex<String>,
 }
 
@@ -71,8 +78,19 @@ impl Progress {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How far the collector is behind the log: the time since it last had everything that was in it.
+    pub fn lag(&self) -> Duration {
+        Duration::from_nanos(now().saturating_sub(self.complete.load(Ordering::Relaxed)))
+    }
+
+    /// The collector has everything that was in the log at `time`.
+    fn complete(&self, time: u64) {
+        self.complete.fetch_max(time, Ordering::Relaxed);
+    }
+
     fn failed(&self, error: &str) {
         self.connected.store(false, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = error.chars().take(MAX_ERROR).collect();
     }
@@ -84,6 +102,7 @@ impl Uplink {
     pub fn start(settings: Settings) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let progress = Arc::<Progress>::default();
+        progress.complete(now());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("uplink".into()).spawn({
             let progress = progress.clone();
@@ -132,6 +151,9 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 async fn run(settings: &Settings, progress: &Progress, mut stop: watch::Receiver<bool>) {
     let mut place = Place::open(&settings.place, &settings.log);
+    if let Some(time) = Gather::waiting_since(&settings.log, place.position()) {
+        progress.complete.fetch_min(time, Ordering::Relaxed);
+    }
     let mut backoff = Backoff::default();
     let mut told: Option<Instant> = None;
     for endpoint in settings.endpoints.iter().cycle() {
@@ -155,4 +177,10 @@ async fn run(settings: &Settings, progress: &Progress, mut stop: watch::Receiver
         }
     }
     place.save_now();
+}
+
+/// The clock, nanoseconds since the epoch.
+fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }

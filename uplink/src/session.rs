@@ -24,6 +24,7 @@ use tonic::{
 use crate::{
     Progress, Settings,
     gather::{Gather, Gathered},
+    now,
     place::Place,
     with_causes,
 };
@@ -147,9 +148,17 @@ impl Session<'_> {
 impl Stream<'_> {
     /// Sends what the log has, as far ahead as is allowed.
     async fn send(&mut self) -> Result<(), Ended> {
-        while self.ahead.len() < AHEAD
-            && let Some((batch, gathered)) = self.gather.next(now())?
-        {
+        while self.ahead.len() < AHEAD {
+            let looked = now();
+            let Some((batch, gathered)) = self.gather.next(looked)? else {
+                // What is on its way is all there was.
+                match self.ahead.back_mut() {
+                    Some(last) => last.complete = last.complete.max(looked),
+                    None => self.progress.complete(looked),
+                }
+                break;
+            };
+            self.progress.sent.fetch_add(gathered.records, Ordering::Relaxed);
             self.ahead.push_back(gathered);
             if self.batches.send(batch).await.is_err() {
                 // The collector's reason comes as the answer.
@@ -175,6 +184,7 @@ impl Stream<'_> {
         }
         self.progress.acknowledged.fetch_add(first.records, Ordering::Relaxed);
         self.progress.duplicates.fetch_add(ack.duplicates, Ordering::Relaxed);
+        self.progress.complete(first.complete);
         self.place.advance(first.position);
         Ok(())
     }
@@ -192,10 +202,4 @@ impl Stream<'_> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Ended> {
     fs::read(path).map_err(|source| Ended::File { path: path.to_owned(), source })
-}
-
-/// The clock, nanoseconds since the epoch.
-fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }

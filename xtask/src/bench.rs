@@ -1,6 +1,7 @@
 //! `bench`: what the sensor costs others, as ratios of interleaved rounds. Nothing here is a test.
 
 mod acts;
+mod collector;
 mod connect;
 mod detect;
 mod idle;
@@ -77,6 +78,8 @@ enum What {
     Log,
     /// Records a second and memory of the detector, beside DuckDB
     Detect,
+    /// The collector under 1000 sensors with certificates: records a second, acknowledgements, memory, disk
+    Collector,
     /// All of them
     All,
 }
@@ -90,10 +93,13 @@ struct Bench<'a> {
 
 /// Runs the verb.
 pub(crate) fn main(args: &Args) -> Result<()> {
-    if args.what == What::Detect {
-        // It watches no kernel, so it needs neither root nor the sensor.
-        let mut rows = args.rows("detect")?;
-        detect::run(&mut rows)?;
+    // These watch no kernel, so they need neither root nor the sensor.
+    type Alone = fn(&mut Rows) -> Result<()>;
+    let alone: [(What, &str, Alone); 2] =
+        [(What::Detect, "detect", detect::run), (What::Collector, "collector", collector::run)];
+    if let Some((_, name, run)) = alone.into_iter().find(|(what, ..)| *what == args.what) {
+        let mut rows = args.rows(name)?;
+        run(&mut rows)?;
         say(format_args!("raw rows: {}", rows.path().display()));
         return Ok(());
     }
@@ -111,13 +117,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let sensor = Variant { name: "keywitness".into(), command: Some(command) };
     let bench = Bench { args, sensor, interrupt: Interrupt::new()? };
     type Measurement = fn(&Bench<'_>, &mut Rows) -> Result<()>;
-    let all: [(What, &str, Measurement); 6] = [
+    let all: [(What, &str, Measurement); 7] = [
         (What::Tls, "tls", tls::measure),
         (What::Connect, "connect", connect::measure),
         (What::Opens, "opens", opens::measure),
         (What::Idle, "idle", idle::measure),
         (What::Log, "log", log::measure),
         (What::Detect, "detect", detect::measure),
+        (What::Collector, "collector", collector::measure),
     ];
     for (what, name, measure) in all {
         if args.what == what || args.what == What::All {

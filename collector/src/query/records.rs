@@ -1,8 +1,7 @@
-//! Records as lines, oldest first, straight from the log.
+//! Records that are wanted, oldest first, straight from the log.
 
 use std::{collections::VecDeque, io, path::PathBuf, time::Duration};
 
-use attribution::filter::{Filter, MAX_LAST};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use flow_log::{Line, Range, ReadError, Reader};
@@ -13,114 +12,122 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::wanted::Wanted;
 
 /// Bytes that are sent at once.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for a reader.
-const WAITING: usize = 4;
+const WAITING_CHUNKS: usize = 4;
+/// Records that wait for a reader.
+const WAITING_RECORDS: usize = 64;
 /// A reader that takes nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of `last` together, bytes.
 const MAX_LAST_BYTES: usize = 64 * 1024 * 1024;
-/// Parameters of one request.
-const MAX_PARAMETERS: usize = 300;
+const UNREADABLE: &str = "the log cannot be read";
 
-/// What a request asks for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Wanted {
-    filter: Filter,
-    /// Only so many, the newest.
-    last: Option<usize>,
+/// A question that may be answered.
+pub(super) struct Asked {
+    /// The log.
+    pub(super) folder: PathBuf,
+    /// The collector's id.
+    pub(super) id: String,
+    /// What is wanted of it.
+    pub(super) wanted: Wanted,
+    /// Given back at the end.
+    pub(super) turn: OwnedSemaphorePermit,
 }
 
-impl Wanted {
-    /// From the query part of a URL.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
-        let pairs: Vec<(String, String)> = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .take(MAX_PARAMETERS)
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Some((decoded(name)?, decoded(value)?))
-            })
-            .collect::<Option<_>>()
-            .ok_or("the query is not percent-encoded UTF-8")?;
-        let mut wanted = Self::default();
-        let mut rest = Vec::new();
-        for (name, value) in &pairs {
-            if name == "last" {
-                let last = value.parse().ok().filter(|last| (1..=MAX_LAST).contains(last));
-                wanted.last = Some(last.ok_or(format!("last: a number from 1 to {MAX_LAST}"))?);
-            } else {
-                rest.push((name.as_str(), value.as_str()));
-            }
-        }
-        wanted.filter = Filter::of_query(rest)?;
-        Ok(wanted)
-    }
+/// Where an answer goes; false when nobody reads any more.
+trait Out: Send + 'static {
+    fn take(&mut self, line: &Line, record: Record) -> bool;
+    fn flush(&mut self) -> bool;
+    /// The reader sees that the answer does not end well.
+    fn fail(&mut self);
 }
 
-/// Percent-decoding of a query (WHATWG URL, application/x-www-form-urlencoded).
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(out).ok()
-}
-
-/// The lines of the log in `folder` that are wanted. `id` is the collector's; `turn` is given back at the end.
-pub(super) fn stream(folder: PathBuf, id: String, wanted: Wanted, turn: OwnedSemaphorePermit) -> Body {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let handle = Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let mut out = Out { sender, handle, chunk: BytesMut::new() };
-        if let Err(error) = send(folder, &id, &wanted, &mut out) {
-            tracing::warn!(%error, "an answer was cut off");
-            // The reader sees that the body does not end well.
-            let _ = out.give(Err(io::Error::other("the log cannot be read")));
-        }
-        drop(turn);
-    });
-    Body::from_stream(ReceiverStream::new(receiver))
-}
-
-/// Where lines go.
-struct Out {
-    sender: mpsc::Sender<io::Result<Bytes>>,
+/// The way to a reader that may be slow.
+struct Pipe<T> {
+    sender: mpsc::Sender<T>,
     handle: Handle,
+}
+
+impl<T> Pipe<T> {
+    fn new(waiting: usize) -> (Self, ReceiverStream<T>) {
+        let (sender, receiver) = mpsc::channel(waiting);
+        (Self { sender, handle: Handle::current() }, ReceiverStream::new(receiver))
+    }
+
+    fn give(&self, item: T) -> bool {
+        let sent = self.handle.block_on(timeout(PATIENCE, self.sender.send(item)));
+        matches!(sent, Ok(Ok(())))
+    }
+}
+
+/// Lines as they stand in the log.
+struct Lines {
+    pipe: Pipe<io::Result<Bytes>>,
     chunk: BytesMut,
 }
 
-impl Out {
-    /// False when nobody reads any more.
-    fn line(&mut self, line: &[u8]) -> bool {
-        self.chunk.extend_from_slice(line);
+impl Out for Lines {
+    fn take(&mut self, line: &Line, _: Record) -> bool {
+        self.chunk.extend_from_slice(line.bytes());
         self.chunk.extend_from_slice(b"\n");
         self.chunk.len() < CHUNK || self.flush()
     }
 
     fn flush(&mut self) -> bool {
         let chunk = self.chunk.split().freeze();
-        chunk.is_empty() || self.give(Ok(chunk))
+        chunk.is_empty() || self.pipe.give(Ok(chunk))
     }
 
-    fn give(&self, item: io::Result<Bytes>) -> bool {
-        let sent = self.handle.block_on(timeout(PATIENCE, self.sender.send(item)));
-        matches!(sent, Ok(Ok(())))
+    fn fail(&mut self) {
+        self.pipe.give(Err(io::Error::other(UNREADABLE)));
     }
 }
 
-fn send(folder: PathBuf, id: &str, wanted: &Wanted, out: &mut Out) -> Result<(), ReadError> {
+impl Out for Pipe<Result<Record, Status>> {
+    fn take(&mut self, _: &Line, record: Record) -> bool {
+        self.give(Ok(record))
+    }
+
+    fn flush(&mut self) -> bool {
+        true
+    }
+
+    fn fail(&mut self) {
+        self.give(Err(Status::data_loss(UNREADABLE)));
+    }
+}
+
+/// The answer as JSON lines.
+pub(super) fn lines(asked: Asked) -> Body {
+    let (pipe, stream) = Pipe::new(WAITING_CHUNKS);
+    start(asked, Lines { pipe, chunk: BytesMut::new() });
+    Body::from_stream(stream)
+}
+
+/// The answer as messages.
+pub(super) fn messages(asked: Asked) -> ReceiverStream<Result<Record, Status>> {
+    let (pipe, stream) = Pipe::new(WAITING_RECORDS);
+    start(asked, pipe);
+    stream
+}
+
+fn start(asked: Asked, mut out: impl Out) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = send(&asked, &mut out) {
+            tracing::warn!(%error, "an answer was cut off");
+            out.fail();
+        }
+        drop(asked.turn);
+    });
+}
+
+fn send(Asked { folder, id, wanted, .. }: &Asked, out: &mut impl Out) -> Result<(), ReadError> {
     if !folder.exists() {
         // A tenant whose sensors have sent nothing yet.
         return Ok(());
@@ -130,7 +137,7 @@ fn send(folder: PathBuf, id: &str, wanted: &Wanted, out: &mut Out) -> Result<(),
     let prefilter = wanted.filter.prefilter();
     let mut kept: VecDeque<Line> = VecDeque::new();
     let mut kept_bytes = 0;
-    for line in Reader::open(&folder)?.lines(range)? {
+    for line in Reader::open(folder)?.lines(range)? {
         let line = match line {
             Ok(line) => line,
             // Damage was told when the log was opened, and the rest is good.
@@ -145,7 +152,7 @@ fn send(folder: PathBuf, id: &str, wanted: &Wanted, out: &mut Out) -> Result<(),
             continue;
         }
         let Some(last) = wanted.last else {
-            if !out.line(line.bytes()) {
+            if !out.take(&line, record) {
                 return Ok(());
             }
             continue;
@@ -156,8 +163,8 @@ fn send(folder: PathBuf, id: &str, wanted: &Wanted, out: &mut Out) -> Result<(),
             kept_bytes -= kept.pop_front().map_or(0, |line| line.bytes().len());
         }
     }
-    let all = kept.iter().all(|line| out.line(line.bytes()));
-    if all {
+    let mut kept = kept.iter().filter_map(|line| Some((line, line.record().ok()?)));
+    if kept.all(|(line, record)| out.take(line, record)) {
         out.flush();
     }
     Ok(())
@@ -167,20 +174,4 @@ fn send(folder: PathBuf, id: &str, wanted: &Wanted, out: &mut Out) -> Result<(),
 /// hosts, so its finding of the same id says more.
 fn is_shown(record: &Record, id: &str) -> bool {
     record.finding().is_none() || record.place().is_some_and(|(_, boot, _)| boot == id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_is_read_and_what_is_wrong_in_it_is_named() {
-        let wanted = Wanted::parse("kind=finding&not.model=gpt%2D5+mini&last=7").unwrap();
-        assert_eq!(wanted.last, Some(7));
-        assert_eq!(wanted.filter.query().last().unwrap().1, "gpt-5 mini");
-        assert_eq!(Wanted::parse("").unwrap(), Wanted::default());
-        for wrong in ["last=0", "last=x", "kind=%zz", "kind=%ff", "nothing=1"] {
-            assert!(Wanted::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 }

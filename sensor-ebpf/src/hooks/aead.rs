@@ -36,7 +36,7 @@ use crate::{
         AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_OPENING, AEAD_ROOM, AEAD_SEALED,
         AEAD_SEALING, HITS, VERDICTS,
     },
-    offsets,
+    offsets, scope,
 };
 
 /// Inner type and outer type of application data (RFC 8446 5.1).
@@ -103,6 +103,9 @@ pub(super) fn hit(target: u32) -> Option<()> {
 
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
+    if !scope::has_current() {
+        return None;
+    }
     // SAFETY: a probe context is valid for the run of the program.
     let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let target = (told & cookie::TARGET) as u32;

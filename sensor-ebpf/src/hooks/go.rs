@@ -27,7 +27,7 @@ use super::tls;
 use crate::{
     emit, flows,
     maps::{GO_CALLS, HITS},
-    offsets,
+    offsets, scope,
 };
 
 /// `tls.Conn.conn`, an interface: the value is its second word.
@@ -107,6 +107,9 @@ fn key(at: &Registers) -> Option<([u64; 2], u64, u64)> {
 
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
+    if !scope::has_current() {
+        return None;
+    }
     // SAFETY: a probe context is valid for the run of the program.
     let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let target = (told & cookie::TARGET) as u32;

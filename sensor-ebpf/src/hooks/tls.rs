@@ -28,7 +28,7 @@ use super::http;
 use crate::{
     emit::{self, Urgency},
     maps::{CALLS, CONNECTIONS, HITS, LAYOUTS, VERDICTS},
-    offsets,
+    offsets, scope,
 };
 
 /// Bytes of plaintext that tell whether it is a request.
@@ -73,6 +73,9 @@ pub(super) fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
 
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
+    if !scope::has_current() {
+        return None;
+    }
     // SAFETY: a probe context is valid for the run of the program.
     let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let target = (told & cookie::TARGET) as u32;

@@ -17,6 +17,7 @@ use super::{
     btf::BtfError,
     hooks::{HOOKS, Hook, Point},
     offsets,
+    subtree::Subtree,
 };
 use crate::credential::Marks;
 
@@ -44,8 +45,8 @@ pub enum LoadError {
         "no cgroup v2 hierarchy is mounted; mount one, for example `mount -t cgroup2 none /sys/fs/cgroup/unified`"
     )]
     NoCgroup2,
-    /// The cgroup root cannot be opened.
-    #[error("cannot open cgroup root {path}: {source}")]
+    /// The cgroup that is watched cannot be opened.
+    #[error("cannot open cgroup {path}: {source}")]
     Cgroup {
         /// Directory.
         path: PathBuf,
@@ -104,8 +105,14 @@ pub fn cgroup_root() -> Result<PathBuf, LoadError> {
 
 impl Loaded {
     /// Loads every program and attaches all but the TLS probes. `ring_bytes` is the size of the event
-    /// buffer (a power of two of at least one page); hooks in `disabled` are left out.
-    pub fn load(ring_bytes: u32, kernel_log: bool, disabled: &[String]) -> Result<Self, LoadError> {
+    /// buffer (a power of two of at least one page); hooks in `disabled` are left out; calls of processes outside
+    /// `watched` are not seen.
+    pub fn load(
+        ring_bytes: u32,
+        kernel_log: bool,
+        disabled: &[String],
+        watched: &Subtree,
+    ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -113,9 +120,6 @@ impl Loaded {
             return Err(LoadError::NotPermitted);
         }
         let offsets = offsets::of_kernel()?;
-        let root = cgroup_root()?;
-        let cgroup = File::open(&root).map_err(|source| LoadError::Cgroup { path: root, source })?;
-
         let with_log = u32::from(kernel_log);
         let mut loader = EbpfLoader::new();
         loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(
@@ -123,6 +127,8 @@ impl Loaded {
             &with_log,
             true,
         );
+        loader.override_global(setting::SCOPE_ID, &watched.id, true);
+        loader.override_global(setting::SCOPE_LEVEL, &watched.level, true);
         for (name, bytes) in &offsets {
             loader.override_global(name, bytes, true);
         }
@@ -136,7 +142,7 @@ impl Loaded {
         for hook in HOOKS {
             let failure = match disabled.iter().any(|name| name == hook.program) {
                 true => Some(SWITCHED_OFF.to_owned()),
-                false => attach(&mut ebpf, hook, &cgroup).err(),
+                false => attach(&mut ebpf, hook, &watched.folder).err(),
             };
             if let (true, Some(reason)) = (hook.required, &failure) {
                 return Err(LoadError::Hook {

@@ -6,10 +6,12 @@ mod load;
 pub mod offsets;
 mod probe;
 mod reader;
+mod subtree;
 mod tables;
 
 pub use aya::{Ebpf, maps::MapError};
 pub use load::{AttachState, LoadError, Loaded, RunTime, cgroup_root};
 pub use probe::{ProbeLinks, Prober, Scope};
 pub use reader::Reader;
+pub use subtree::Subtree;
 pub use tables::{Losses, Tables};

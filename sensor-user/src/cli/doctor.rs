@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     bpf::{
-        LoadError, Loaded,
+        LoadError, Loaded, Subtree,
         hooks::{HOOKS, Hook},
     },
     config,
@@ -99,7 +99,8 @@ pub(super) fn run(args: &DoctorArgs, identity: &config::Identity, term: Term) ->
         return binary::run(file, args.json, term);
     }
     // All links are closed again when the trial is dropped.
-    let trial = Loaded::load(TRIAL_RING_BYTES, false, &[])
+    let trial = Subtree::all()
+        .and_then(|all| Loaded::load(TRIAL_RING_BYTES, false, &[], &all))
         .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());
     let mut report = Report::new(checks::all(&trial), trial);
     report.sources = sources::look(identity)?;

@@ -22,7 +22,6 @@ use crate::{
         Options, Sensor, SensorError,
         health::{self, Probe},
     },
-    service,
     sink::{self, fan_out::FanOut},
     term::Term,
 };
@@ -60,6 +59,7 @@ pub(super) fn run(
     let options = Options {
         ring_bytes: config.kernel.ring_bytes.get(),
         kernel_log: config.kernel.log,
+        cgroup: config.kernel.cgroup.as_ref().map(|path| path.as_str().to_owned()),
         disabled_hooks: config.kernel.disabled_hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
         status_every: config.output.status_interval_s.get(),
         tls: config.tls.enabled,
@@ -82,7 +82,7 @@ pub(super) fn run(
         let mut terminate = signal(SignalKind::terminate())?;
         let exporters = exporters(&config)?;
         let (probe, questions) = health::probe();
-        let (tally, server) = metrics(&config, state_dir, &exporters, &probe)?.unzip();
+        let (tally, server) = metrics(&config, state_dir, &exporters, uplink.as_ref(), &probe)?.unzip();
         let mut sensor = Sensor::start(options, kit, past).map_err(without_wrapper)?;
         sensor.set_policy(policy, watch);
         sensor.answer(questions);
@@ -95,7 +95,7 @@ pub(super) fn run(
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                never = service::watchdog(&probe) => match never {},
+                never = service::watchdog(async || Some(probe.ask().await?.summary())) => match never {},
             }
             ready(false);
             service::stopping();
@@ -116,6 +116,7 @@ fn metrics(
     config: &Config,
     state_dir: &Path,
     exporters: &[Exporter],
+    uplink: Option<&Uplink>,
     probe: &Probe,
 ) -> anyhow::Result<Option<(Tally, Server)>> {
     let Some(listen) = config.metrics.listen else { return Ok(None) };
@@ -124,6 +125,7 @@ fn metrics(
         tally: Tally::default(),
         receivers: exporters.iter().map(Exporter::account).collect(),
         log: log.then(|| (config.log.folder(state_dir), config.log.retain_bytes.get())),
+        uplink: uplink.map(|uplink| uplink.progress().clone()),
         ring_bytes: config.kernel.ring_bytes.get(),
     };
     let tally = sources.tally.clone();

@@ -31,8 +31,8 @@ pub use collector::Collector;
 pub use error::ConfigError;
 pub use export::Export;
 pub use values::{
-    Format, HostName, KnownExecutable, Kubernetes, OptionalHook, RingBytes, StatusInterval, WatchPattern,
-    Within,
+    CgroupPath, Format, HostName, KnownExecutable, Kubernetes, OptionalHook, RingBytes, StatusInterval,
+    WatchPattern, Within,
 };
 
 /// Where the file is looked for unless one is named.
@@ -123,6 +123,8 @@ pub struct Kernel {
     pub log: bool,
     /// Hooks that are left out.
     pub disabled_hooks: Vec<OptionalHook>,
+    /// The cgroup whose processes are watched.
+    pub cgroup: Option<CgroupPath>,
 }
 
 /// Section `[tls]`.

@@ -215,3 +215,12 @@ fn only_hooks_that_it_can_do_without_are_left_out() {
         assert!(error.contains(part) && error.contains("line 2"), "{error}");
     }
 }
+
+#[test]
+fn a_cgroup_is_a_path_below_the_root() {
+    let config = parse("[kernel]\ncgroup = '/machine.slice'\n").unwrap();
+    assert_eq!(config.kernel.cgroup.unwrap().as_str(), "/machine.slice");
+    for path in ["", "/", "machine.slice", "/a/../b", "/a//b"] {
+        assert!(parse(&format!("[kernel]\ncgroup = '{path}'\n")).is_err(), "{path}");
+    }
+}

@@ -68,6 +68,11 @@ pub struct WatchPattern(String);
 #[serde(try_from = "String")]
 pub struct OptionalHook(String);
 
+/// A cgroup: its path from the root of the cgroup v2 hierarchy, with a leading slash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CgroupPath(String);
+
 /// Why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -273,6 +278,26 @@ impl TryFrom<String> for OptionalHook {
             }
             Some(_) => Ok(Self(text)),
             None => Err(BadValue(format!("there is no hook `{text}`; see `keywitness doctor`").into())),
+        }
+    }
+}
+
+impl CgroupPath {
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for CgroupPath {
+    type Error = BadValue;
+
+    fn try_from(text: String) -> Result<Self, BadValue> {
+        let parts = text.strip_prefix('/').unwrap_or_default();
+        let fine = !parts.is_empty() && parts.split('/').all(|part| !["", ".", ".."].contains(&part));
+        match fine {
+            true => Ok(Self(text)),
+            false => Err(BadValue::new("a path from the root of the cgroup tree, such as /machine.slice")),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Puts on the page what the sensor says of itself, and what its process and its log take.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use sensor_common::{cause, kind};
+use uplink::Progress;
 
 use super::{Sources, page::Page, table};
 use crate::{export::sink::QUEUE, sensor::health::Health};
@@ -35,6 +39,9 @@ pub(super) fn fill(page: &mut Page, health: &Health, sources: &Sources) {
         page.add(table::LOG_LIMIT, [], *limit as f64);
     }
     receivers(page, sources);
+    if let Some(progress) = &sources.uplink {
+        uplink(page, progress);
+    }
 }
 
 fn events(page: &mut Page, health: &Health) {
@@ -91,4 +98,14 @@ fn receivers(page: &mut Page, sources: &Sources) {
         page.add(table::EXPORT_OFFERED, [name], offered as f64);
         page.add(table::EXPORT_WAITING, [name], offered.saturating_sub(settled) as f64);
     }
+}
+
+fn uplink(page: &mut Page, progress: &Progress) {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    page.add(table::UPLINK_CONNECTED, [], f64::from(u8::from(progress.connected.load(Ordering::Relaxed))));
+    page.add(table::UPLINK_LAG, [], progress.lag().as_secs_f64());
+    page.add(table::UPLINK_SENT, [], count(&progress.sent));
+    page.add(table::UPLINK_ACKNOWLEDGED, [], count(&progress.acknowledged));
+    page.add(table::UPLINK_DUPLICATES, [], count(&progress.duplicates));
+    page.add(table::UPLINK_FAILURES, [], count(&progress.failures));
 }

@@ -11,7 +11,7 @@ mod server;
 pub mod table;
 mod tally;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{export::sink::Account, sensor::health::Health};
 
@@ -27,6 +27,8 @@ pub struct Sources {
     pub receivers: Vec<Account>,
     /// Folder of the flow log and the size it may grow to, bytes; nothing when no log is kept.
     pub log: Option<(PathBuf, u64)>,
+    /// How sending to collectors goes; nothing when none is configured.
+    pub uplink: Option<Arc<uplink::Progress>>,
     /// Size of the buffer for kernel events, bytes.
     pub ring_bytes: u32,
 }

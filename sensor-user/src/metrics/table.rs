@@ -90,4 +90,11 @@ metrics! {
     EXPORT_DROPPED Counter "keywitness_export_dropped" ["receiver", "cause"] "Records that a receiver did not get."
     EXPORT_WAITING Gauge "keywitness_export_waiting" ["receiver"] "Records that wait for a receiver."
     EXPORT_LIMIT Gauge "keywitness_export_queue_limit" [] "Records that can wait for one receiver; more are dropped."
+
+    UPLINK_CONNECTED Gauge "keywitness_uplink_connected" [] "1 while a collector answers, 0 while none does; absent, as the next ones, unless collectors are configured."
+    UPLINK_LAG Gauge "keywitness_uplink_lag_seconds" [] "Time since a collector had everything that was in the flow log; under a second when all is well."
+    UPLINK_SENT Counter "keywitness_uplink_sent" [] "Records sent to a collector; what is sent again after a failure counts again."
+    UPLINK_ACKNOWLEDGED Counter "keywitness_uplink_acknowledged" [] "Records that a collector has stored durably."
+    UPLINK_DUPLICATES Counter "keywitness_uplink_duplicates" [] "Of these, records that the collector had before."
+    UPLINK_FAILURES Counter "keywitness_uplink_failures" [] "Connections to a collector that failed or could not be made."
 }

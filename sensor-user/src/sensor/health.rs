@@ -36,6 +36,20 @@ impl Health {
         self.status.tables.iter().find(|gauge| gauge.name == status::IN_FLIGHT).map_or(0, |gauge| gauge.value)
     }
 
+    /// In a few words, for the service manager.
+    pub fn summary(&self) -> String {
+        let status = &self.status;
+        let attached = status.hooks.iter().filter(|hook| hook.state != "missing").count();
+        let lost = status.lost.iter().map(|loss| loss.count).sum::<u64>();
+        format!(
+            "{attached} of {} hooks; {} calls ({} unbound); {lost} of {} events lost",
+            status.hooks.len(),
+            status.calls,
+            status.calls_unbound,
+            status.produced,
+        )
+    }
+
     /// Name, value and limit of each table that is bounded by a number of entries.
     pub fn tables(&self) -> impl Iterator<Item = (&str, u64, u64)> {
         let tables = self.status.tables.iter().filter(|gauge| gauge.name != status::IN_FLIGHT);
@@ -102,5 +116,28 @@ impl Sensor {
         // Who asked may have given up.
         let _ = question.send(health);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1::{HookState, Loss};
+
+    use super::*;
+
+    #[test]
+    fn the_state_says_what_is_attached_seen_and_lost() {
+        let hook = |state: &str| HookState { state: state.into(), ..Default::default() };
+        let loss = |count| Loss { count, ..Default::default() };
+        let status = Status {
+            hooks: vec![hook("attached"), hook("missing")],
+            calls: 5,
+            calls_unbound: 1,
+            produced: 100,
+            lost: vec![loss(2), loss(3)],
+            ..Default::default()
+        };
+        let health = Health { status, ..Default::default() };
+        assert_eq!(health.summary(), "1 of 2 hooks; 5 calls (1 unbound); 5 of 100 events lost");
     }
 }

@@ -17,6 +17,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Kernel-side diagnostics.
     pub kernel_log: bool,
+    /// The cgroup whose processes are watched; all when absent.
+    pub cgroup: Option<String>,
     /// Hooks that are left out.
     pub disabled_hooks: Vec<String>,
     /// Time between `status` records.

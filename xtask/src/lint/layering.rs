@@ -8,16 +8,20 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
     ("keywitness-peer-api", &[]),
     ("keywitness-locate", &[]),
+    ("keywitness-service", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
     ("keywitness-flow-log", &["keywitness-proto"]),
     ("keywitness-uplink", &["keywitness-proto", "keywitness-flow-log"]),
-    ("keywitness-collector", &["keywitness-proto", "keywitness-attribution", "keywitness-flow-log"]),
+    (
+        "keywitness-collector",
+        &["keywitness-proto", "keywitness-attribution", "keywitness-flow-log", "keywitness-service"],
+    ),
     (
         "sensor-user",
         &[
@@ -27,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "keywitness-flow-log",
             "keywitness-locate",
             "keywitness-peer-api",
+            "keywitness-service",
             "keywitness-uplink",
         ],
     ),
@@ -41,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "sensor-user",
         ],
     ),
+    ("bench-collector", &["keywitness-proto", "keywitness-collector"]),
     ("bench-flow-log", &["keywitness-proto", "keywitness-flow-log"]),
     ("xtask", &[]),
 ];
