@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::quick;
 use crate::v1::{CredentialAccess, Finding, Flow, ModelCall, Record, Sensor, Session, Status, record::Body};
 
 /// All bodies side by side, as they stand in the object.
@@ -23,6 +24,22 @@ struct Form {
 impl Record {
     /// The record that one JSON object is; fields that are not known are passed over.
     pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut record = Self::default();
+        record.read_json(json)?;
+        Ok(record)
+    }
+
+    /// As [`Record::from_json`], in the place of this record and in its memory: for one who reads many and keeps few.
+    /// After an error it holds a part of the object.
+    pub fn read_json(&mut self, json: &[u8]) -> Result<(), serde_json::Error> {
+        if quick::read(json, self).is_none() {
+            *self = Self::from_any(json)?;
+        }
+        Ok(())
+    }
+
+    /// The record that any JSON object of the schema is, whatever wrote it.
+    pub(crate) fn from_any(json: &[u8]) -> Result<Self, serde_json::Error> {
         let form: Form = serde_json::from_slice(json)?;
         let body = (form.flow.map(Body::Flow))
             .or(form.model_call.map(Body::ModelCall))

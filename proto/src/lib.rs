@@ -11,6 +11,7 @@ pub mod v1 {
 
 mod json;
 mod parts;
+mod quick;
 pub mod time;
 
 use v1::record::Body;
