@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use keywitness_tests::{
     cgroup::Cgroup,
     client::{Client, Runtime},
@@ -10,7 +10,7 @@ use keywitness_tests::{
     sandbox::{Network, Sandbox},
     sensor::Sensor,
     server::Server,
-    setup, wait,
+    setup,
 };
 use proto::v1::record::Body;
 
@@ -39,17 +39,10 @@ fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> R
     let server = Server::start(&sandbox)?;
     let sensor = Sensor::start(&[])?;
     let cgroup = Cgroup::new("stacks")?;
-    // A large executable is read when it is first seen, which may take longer than its first call.
     for (one, method) in CLIENTS {
         if matches!(one.runtime, Runtime::Bun | Runtime::Deno | Runtime::Go) {
             let _ = std::process::Command::new(one.runtime.program()?).arg("--version").output()?;
-            let log = sensor.dir().join("stderr.log");
-            let exe = one.runtime.exe()?.display().to_string();
-            wait::until("the executable to be probed", SETTLE, || {
-                let log = std::fs::read_to_string(&log).context("the sensor's log")?;
-                let probed = |line: &str| line.contains(&exe) && line.contains(method);
-                Ok(log.lines().any(probed).then_some(()))
-            })?;
+            sensor.wait_until_probed(&one.runtime.exe()?, method, SETTLE)?;
         }
     }
     let mut who = HashMap::new();

@@ -97,6 +97,7 @@ impl Sensor {
         limit: Duration,
         enough: impl Fn(&[Record]) -> bool,
     ) -> Result<()> {
+        let limit = wait::stretched(limit);
         let end = Instant::now() + limit;
         loop {
             // Taken before the check, so that what it wrote last is still looked at.
@@ -117,6 +118,16 @@ impl Sensor {
                 bail!("waited {limit:?} in vain for {what}; {} records so far", records.len());
             }
         }
+    }
+
+    /// Waits until the TLS functions of `exe` are probed, found by `method`: a large executable is read when it is
+    /// first seen, which may take longer than its first call.
+    pub fn wait_until_probed(&self, exe: &Path, method: &str, limit: Duration) -> Result<()> {
+        let (log, exe) = (self.dir().join("stderr.log"), exe.display().to_string());
+        wait::until("the executable to be probed", limit, || {
+            let log = std::fs::read_to_string(&log).context("the sensor's log")?;
+            Ok(log.lines().any(|line| line.contains(&exe) && line.contains(method)).then_some(()))
+        })
     }
 
     /// The records so far.
