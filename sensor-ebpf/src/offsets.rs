@@ -7,7 +7,8 @@ use aya_ebpf::{
     Global,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        bpf_probe_read_kernel, generated::bpf_get_current_task_btf,
+        bpf_probe_read_kernel,
+        generated::{bpf_get_current_task, bpf_get_current_task_btf},
     },
 };
 use sensor_common::{Generation, Task};
@@ -47,6 +48,7 @@ globals!(
     OFF_FILE_PRIVATE,
     OFF_SOCKET_FILE,
     OFF_SOCKET_SOCK,
+    TYPED_TASK,
     KERNEL_LOG,
 );
 
@@ -148,7 +150,7 @@ impl Kernel {
 #[inline(always)]
 pub fn descriptor_cookie(descriptor: u32) -> u64 {
     // SAFETY: the helper has no preconditions.
-    let task = Kernel(unsafe { bpf_get_current_task_btf() } as u64);
+    let task = Kernel(unsafe { bpf_get_current_task() });
     let table = task.follow(&OFF_TASK_FILES).follow(&OFF_FILES_TABLE);
     if descriptor >= table.read::<u32>(&OFF_TABLE_SIZE) {
         return 0;
@@ -165,9 +167,14 @@ pub fn descriptor_cookie(descriptor: u32) -> u64 {
 }
 
 /// Start of the running process. Read through typed pointers: the verifier checks both members against
-/// the kernel's types, and each costs one load instead of a helper call.
+/// the kernel's types, and each costs one load instead of a helper call. Older kernels have no such pointers (5.11 for
+/// probes, later for sockets); for them the setting makes the verifier drop this branch unseen.
 #[inline(always)]
 fn current_start() -> u64 {
+    if TYPED_TASK.load() == 0 {
+        // SAFETY: the helper has no preconditions; the address is only read through the fault-safe helper.
+        return Kernel(unsafe { bpf_get_current_task() }).follow(&OFF_TASK_LEADER).read(&OFF_TASK_START);
+    }
     // SAFETY: the helper returns the running task, which stays; its leader stays as long as it does. The
     // verifier accepts only offsets at which the kernel has members of these types.
     unsafe {

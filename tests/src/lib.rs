@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod client;
 pub mod compare;
 pub mod container;
+pub mod guest;
 pub mod keys;
 pub mod paths;
 pub mod sandbox;

@@ -47,10 +47,16 @@ pub(crate) fn is_here() -> bool {
 
 /// Installs packages; starts none of their services and removes nothing that is there.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    install_with(&[], packages)
+}
+
+/// As [`install`], with further options of apt-get.
+pub(crate) fn install_with(options: &[String], packages: &[&str]) -> Result<()> {
     say(format_args!("installing {}", packages.join(" ")));
     let _quiet = NoServices::new()?;
-    run(apt_get().args(["install", "--yes", "--no-remove", "--no-install-recommends"]).args(packages))
-        .context("apt-get could not install the packages")
+    let mut command = apt_get();
+    command.args(options).args(["install", "--yes", "--no-remove", "--no-install-recommends"]);
+    run(command.args(packages)).context("apt-get could not install the packages")
 }
 
 /// Reads the package lists anew. One source out of reach is no reason to stop: another may have all that is needed.

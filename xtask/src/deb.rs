@@ -28,17 +28,26 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn main(args: &Args) -> Result<()> {
-    ensure_cargo_deb()?;
     if !args.no_build {
         build::kernel()?;
         build::sensor(true, false)?;
     }
-    let executable = workspace::executable("keywitness", true);
-    describe(&executable, &workspace::root().join(MADE))?;
-    let mut cargo = workspace::cargo("deb");
-    let path = text(cargo.args(["--package", "sensor-user", "--no-build", "--strip", "--quiet"]))?;
-    say(format_args!("built {}", PathBuf::from(path.trim()).display()));
+    say(format_args!("built {}", package(true, None)?.display()));
     Ok(())
+}
+
+/// Packages the executable that is built already and gives the package's path; another `version` is for tests of
+/// upgrades.
+pub(crate) fn package(release: bool, version: Option<&str>) -> Result<PathBuf> {
+    ensure_cargo_deb()?;
+    describe(&workspace::executable("keywitness", release), &workspace::root().join(MADE))?;
+    let mut cargo = workspace::cargo("deb");
+    cargo.args(["--package", "sensor-user", "--no-build", "--strip", "--quiet"]);
+    cargo.args(["--profile", if release { "release" } else { "dev" }]);
+    if let Some(version) = version {
+        cargo.args(["--deb-version", version]);
+    }
+    Ok(PathBuf::from(text(&mut cargo)?.trim()))
 }
 
 fn ensure_cargo_deb() -> Result<()> {

@@ -13,6 +13,7 @@ mod shell;
 mod stop;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Verb {
     Lint,
     /// Build the Debian package of the sensor
     Deb(deb::Args),
+    /// Run the sensor and real clients on other kernels, in emulated machines
+    Vm(vm::Args),
     /// Measure what the sensor costs, interleaved with its peers
     Bench(bench::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::main(&args),
         Verb::Lint => lint::main(),
         Verb::Deb(args) => deb::main(&args),
+        Verb::Vm(args) => vm::main(&args),
         Verb::Bench(args) => bench::main(&args),
     };
     match done {

@@ -9,7 +9,7 @@ use crate::shell::{find, require_root, run, say};
 use crate::{build, mounts, setup, workspace};
 
 /// The end-to-end tests; the same features in every call, so that nothing is built twice.
-const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
+pub(crate) const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
 /// nextest's name for the end-to-end tests.
 const E2E: &str = "package(keywitness-tests) & kind(test)";
 

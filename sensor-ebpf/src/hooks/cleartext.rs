@@ -7,10 +7,7 @@
 //! older than the sensor, requests after a first one that went elsewhere, answers to a first request that is no POST
 //! and comes faster than the decision, HTTP/2 without TLS, and answers when arriving packets are not hooked.
 
-use aya_ebpf::{
-    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
-    programs::SkBuffContext,
-};
+use aya_ebpf::{helpers::generated::bpf_get_socket_cookie, programs::SkBuffContext};
 use sensor_common::{
     cause,
     cleartext::{Data, MAX_CHUNKS, MAX_UNDECIDED, handle},
@@ -143,30 +140,20 @@ struct Part {
 impl Part {
     #[inline(always)]
     fn send<const N: usize>(&self, ctx: &SkBuffContext, left: usize) -> Option<()> {
-        // The compiler may know the range; the verifier has to see it.
-        let take = core::hint::black_box(if left < N { left } else { N });
+        let take = if left < N { left } else { N };
         let mut entry = emit::reserve::<Event<N>>(kind::CLEARTEXT)?;
         let event = entry.as_mut_ptr();
-        // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is 1 to N.
-        let error = unsafe {
+        // SAFETY: `event` is memory of the reserved entry with room for N bytes, filled before submit.
+        let copied = unsafe {
             (*event).data = Data {
                 header: emit::header(kind::CLEARTEXT, take as u32),
                 cookie: self.cookie,
                 direction: self.direction,
                 position: self.position,
             };
-            if take == 0 || take > N {
-                -1
-            } else {
-                bpf_skb_load_bytes(
-                    ctx.skb.skb.cast(),
-                    self.offset as u32,
-                    (*event).payload.as_mut_ptr().cast(),
-                    take as u32,
-                )
-            }
+            packet::load(ctx, self.offset, (*event).payload.as_mut_ptr(), take, N)
         };
-        if error != 0 {
+        if copied.is_none() {
             entry.discard(0);
             emit::lost(kind::CLEARTEXT, cause::READ_FAULT);
             return None;

@@ -6,7 +6,7 @@
 //! with IPv6 extension headers.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_socket_cookie, bpf_skb_cgroup_id, bpf_skb_load_bytes},
+    helpers::generated::{bpf_get_socket_cookie, bpf_skb_cgroup_id},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
@@ -71,15 +71,14 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
 
 #[inline(always)]
 fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Option<()> {
-    // The compiler may know the range; the verifier has to see it.
-    let take = core::hint::black_box(if len < N { len } else { N });
+    let take = if len < N { len } else { N };
     // SAFETY: the context is valid for the run of the program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
     let asker = flows::find(cookie);
     let mut entry = emit::reserve::<Event<N>>(kind::DNS)?;
     let event = entry.as_mut_ptr();
-    // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is 1 to N.
-    let error = unsafe {
+    // SAFETY: `event` is memory of the reserved entry with room for N bytes, filled before submit.
+    let copied = unsafe {
         (*event).answer.header = emit::header(kind::DNS, take as u32);
         match asker {
             Some(entry) => entry.copy_to(core::ptr::addr_of_mut!((*event).answer.flow)),
@@ -91,18 +90,9 @@ fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Optio
         }
         (*event).answer.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
         (*event).answer.message_len = len as u64;
-        if take == 0 || take > N {
-            -1
-        } else {
-            bpf_skb_load_bytes(
-                ctx.skb.skb.cast(),
-                offset as u32,
-                (*event).message.as_mut_ptr().cast(),
-                take as u32,
-            )
-        }
+        packet::load(ctx, offset, (*event).message.as_mut_ptr(), take, N)
     };
-    if error != 0 {
+    if copied.is_none() {
         entry.discard(0);
         emit::lost(kind::DNS, cause::READ_FAULT);
         return None;

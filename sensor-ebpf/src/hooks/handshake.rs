@@ -9,11 +9,7 @@
 
 use core::ptr::addr_of_mut;
 
-use aya_ebpf::{
-    helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
-    macros::cgroup_skb,
-    programs::SkBuffContext,
-};
+use aya_ebpf::{helpers::generated::bpf_get_socket_cookie, macros::cgroup_skb, programs::SkBuffContext};
 use aya_log_ebpf::info;
 use sensor_common::{
     cause,
@@ -87,21 +83,9 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
 fn peek(ctx: &SkBuffContext, offset: usize, len: usize) -> Option<[u8; PEEK]> {
     let mut bytes = [0u8; PEEK];
     let wanted = if len < PEEK { len } else { PEEK };
-    load(ctx, offset, bytes.as_mut_ptr(), wanted, PEEK)?;
+    // SAFETY: the array is that long.
+    unsafe { packet::load(ctx, offset, bytes.as_mut_ptr(), wanted, PEEK) }?;
     Some(bytes)
-}
-
-/// Copies `len` (1 to `limit`) packet bytes at `offset`.
-#[inline(always)]
-fn load(ctx: &SkBuffContext, offset: usize, to: *mut u8, len: usize, limit: usize) -> Option<()> {
-    // The compiler may know that this holds; the verifier has to see it.
-    let len = core::hint::black_box(len);
-    if len == 0 || len > limit {
-        return None;
-    }
-    // SAFETY: `to` has room for `limit` bytes and `len` is at most that; the helper checks the packet.
-    let error = unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, to.cast(), len as u32) };
-    (error == 0).then_some(())
 }
 
 /// The first datagrams of a QUIC client, until one does not begin with a long header: a ClientHello may need
@@ -267,7 +251,7 @@ fn chunk(
         entry.copy_to(addr_of_mut!((*event).flow));
         (*event).shape = shape;
         (*event).offset = position;
-        take == 0 || load(ctx, offset, (*event).data.as_mut_ptr(), take, CHUNK).is_some()
+        take == 0 || packet::load(ctx, offset, (*event).data.as_mut_ptr(), take, CHUNK).is_some()
     };
     if !copied {
         room.discard(0);

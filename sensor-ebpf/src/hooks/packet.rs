@@ -1,6 +1,6 @@
 //! IP and transport headers of a packet, read in place.
 
-use aya_ebpf::programs::SkBuffContext;
+use aya_ebpf::{helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
 use sensor_common::connect::Address;
 
 use super::connect::{address4, address6};
@@ -88,6 +88,25 @@ pub fn tcp_payload(ctx: &SkBuffContext, at: usize) -> Option<Payload> {
         return None;
     }
     Some(Payload { seq, ack, offset, len: total - offset })
+}
+
+/// Copies `len` (1 to `limit`) packet bytes at `offset` to `to`; `None` when there are not as many.
+///
+/// # Safety
+///
+/// `to` must have room for `limit` bytes.
+#[inline(always)]
+pub unsafe fn load(ctx: &SkBuffContext, offset: usize, to: *mut u8, len: usize, limit: usize) -> Option<()> {
+    // One comparison of what is less by one tells the verifier both ends of the range; from `!= 0` kernels before 6.8
+    // learn nothing. The compiler must not know what is compared, or it compares something else.
+    let less = core::hint::black_box(len.wrapping_sub(1));
+    if less >= limit {
+        return None;
+    }
+    // SAFETY: `to` has room for `limit` bytes, as the caller says, and no more are copied; the helper checks the packet.
+    let error =
+        unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), offset as u32, to.cast(), (less + 1) as u32) };
+    (error == 0).then_some(())
 }
 
 /// Source address and port of a packet.

@@ -1,13 +1,18 @@
 //! Loads the kernel object and attaches everything that does not depend on a file.
 
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{
+    fs::File,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError, ProgramType,
         RawTracePoint, UProbe,
     },
+    sys::{BpfHelper, is_helper_supported},
 };
 use aya_log::EbpfLogger;
 use sensor_common::setting;
@@ -23,6 +28,9 @@ use crate::credential::Marks;
 
 /// Why a hook is missing that the user left out.
 const SWITCHED_OFF: &str = "switched off in the configuration";
+
+/// Lines of the verifier's complaint that a reason has.
+const MAX_REASON_LINES: usize = 4;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/keywitness.bpf.o"));
 
@@ -78,6 +86,17 @@ pub struct AttachState {
     pub hook: &'static Hook,
     /// `None` when it is in place, else why not.
     pub failure: Option<String>,
+    /// What loading it cost; `None` for a hook without a program.
+    pub cost: Option<LoadCost>,
+}
+
+/// What the kernel did to accept a program.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadCost {
+    /// Time of loading and attaching.
+    pub time: Duration,
+    /// Instructions that the verifier went through; kernels before 5.16 do not tell.
+    pub verified: Option<u32>,
 }
 
 /// The loaded object with all links that live as long as the sensor.
@@ -121,14 +140,20 @@ impl Loaded {
         }
         let offsets = offsets::of_kernel()?;
         let with_log = u32::from(kernel_log);
+        let typed = u32::from(has_typed_task());
         let mut loader = EbpfLoader::new();
-        loader.btf(None).map_max_entries("EVENTS", ring_bytes).override_global(
-            setting::KERNEL_LOG,
-            &with_log,
-            true,
-        );
-        loader.override_global(setting::SCOPE_ID, &watched.id, true);
-        loader.override_global(setting::SCOPE_LEVEL, &watched.level, true);
+        loader
+            .btf(None)
+            .map_max_entries("EVENTS", ring_bytes)
+            .override_global(setting::KERNEL_LOG, &with_log, true)
+            .override_global(setting::TYPED_TASK, &typed, true)
+            .override_global(setting::SCOPE_ID, &watched.id, true)
+            .override_global(setting::SCOPE_LEVEL, &watched.level, true)
+            .verifier_log_level(if wants_listing() {
+                VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
+            } else {
+                VerifierLogLevel::STATS
+            });
         for (name, bytes) in &offsets {
             loader.override_global(name, bytes, true);
         }
@@ -140,6 +165,7 @@ impl Loaded {
 
         let mut states = Vec::with_capacity(HOOKS.len());
         for hook in HOOKS {
+            let begun = Instant::now();
             let failure = match disabled.iter().any(|name| name == hook.program) {
                 true => Some(SWITCHED_OFF.to_owned()),
                 false => attach(&mut ebpf, hook, &watched.folder).err(),
@@ -154,7 +180,11 @@ impl Loaded {
             if let Some(reason) = &failure {
                 tracing::warn!(hook = hook.program, %reason, lost = hook.lost, "hook not available");
             }
-            states.push(AttachState { hook, failure });
+            let cost = match &failure {
+                None => cost(&ebpf, hook, begun.elapsed()),
+                Some(_) => None,
+            };
+            states.push(AttachState { hook, failure, cost });
         }
         Ok(Self { ebpf, states, log })
     }
@@ -211,6 +241,18 @@ impl Loaded {
     }
 }
 
+/// Whether the programs that need it may ask for the running task as a typed pointer.
+fn has_typed_task() -> bool {
+    // The connect hooks were the last to get it.
+    let kind = ProgramType::CgroupSockAddr;
+    matches!(is_helper_supported(kind, BpfHelper::BPF_FUNC_get_current_task_btf), Ok(true))
+}
+
+fn cost(ebpf: &Ebpf, hook: &Hook, time: Duration) -> Option<LoadCost> {
+    let info = ebpf.program(hook.program)?.info().ok()?;
+    Some(LoadCost { time, verified: info.verified_instruction_count() })
+}
+
 fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<(), String> {
     if hook.point == Point::Fanotify {
         // The marks themselves are made where files are known.
@@ -253,11 +295,17 @@ fn attach_program(program: &mut Program, point: Point, cgroup: &File) -> Result<
     Ok(())
 }
 
-/// An error with its causes on one line, without the verifier's listing.
+/// Whether the verifier's listing of a refused program is to be shown. It may have millions of lines, and the kernel
+/// verifies anew for each try with a larger buffer.
+fn wants_listing() -> bool {
+    std::env::var_os("KEYWITNESS_VERIFIER_LOG").is_some()
+}
+
+/// An error with its causes, on one line unless the verifier's listing is in it.
 fn chain(error: &dyn std::error::Error) -> String {
     let text = uplink::with_causes(error);
-    if std::env::var_os("KEYWITNESS_VERIFIER_LOG").is_some() {
+    if wants_listing() {
         return text;
     }
-    text.lines().next().unwrap_or_default().to_owned()
+    text.lines().take(MAX_REASON_LINES).collect::<Vec<_>>().join("; ")
 }

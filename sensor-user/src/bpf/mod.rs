@@ -4,13 +4,14 @@ pub mod btf;
 pub mod hooks;
 mod load;
 pub mod offsets;
+pub mod points;
 mod probe;
 mod reader;
 mod subtree;
 mod tables;
 
 pub use aya::{Ebpf, maps::MapError};
-pub use load::{AttachState, LoadError, Loaded, RunTime, cgroup_root};
+pub use load::{AttachState, LoadCost, LoadError, Loaded, RunTime, cgroup_root};
 pub use probe::{ProbeLinks, Prober, Scope};
 pub use reader::Reader;
 pub use subtree::Subtree;

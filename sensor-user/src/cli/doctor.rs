@@ -5,7 +5,7 @@ mod checks;
 mod sources;
 mod table;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use proto::v1;
@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use crate::{
     bpf::{
-        LoadError, Loaded, Subtree,
+        AttachState, LoadError, Loaded, Subtree,
         hooks::{HOOKS, Hook},
+        points,
     },
     config,
     term::Term,
@@ -69,6 +70,12 @@ struct HookReport {
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Microseconds that loading and attaching took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_us: Option<u128>,
+    /// Instructions that the verifier went through, where the kernel tells (5.16).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified_instructions: Option<u32>,
     fallback: &'static str,
     lost: &'static str,
 }
@@ -80,6 +87,8 @@ struct Report {
     error: Option<String>,
     checks: Vec<Check>,
     hooks: Vec<HookReport>,
+    /// Kinds of attach points that no hook uses, and whether the kernel has them.
+    unused_points: BTreeMap<&'static str, bool>,
     /// Sources of identity; each is optional.
     sources: Vec<v1::SourceState>,
 }
@@ -101,8 +110,9 @@ pub(super) fn run(args: &DoctorArgs, identity: &config::Identity, term: Term) ->
     // All links are closed again when the trial is dropped.
     let trial = Subtree::all()
         .and_then(|all| Loaded::load(TRIAL_RING_BYTES, false, &[], &all))
-        .map(|loaded| loaded.states.into_iter().map(|state| (state.hook, state.failure)).collect::<Vec<_>>());
+        .map(|loaded| loaded.states);
     let mut report = Report::new(checks::all(&trial), trial);
+    report.unused_points = points::unused().into();
     report.sources = sources::look(identity)?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -115,11 +125,17 @@ pub(super) fn run(args: &DoctorArgs, identity: &config::Identity, term: Term) ->
 }
 
 impl Report {
-    fn new(checks: Vec<Check>, trial: Result<Vec<(&'static Hook, Option<String>)>, LoadError>) -> Self {
+    fn new(checks: Vec<Check>, trial: Result<Vec<AttachState>, LoadError>) -> Self {
+        let tried = |hook: &Hook| {
+            trial
+                .as_ref()
+                .ok()
+                .and_then(|states| states.iter().find(|state| state.hook.program == hook.program))
+        };
         let outcome = |hook: &Hook| match &trial {
-            Ok(states) => match states.iter().find(|(row, _)| row.program == hook.program) {
-                Some((_, None)) => (State::Ok, None),
-                Some((_, Some(reason))) => (State::Missing, Some(reason.clone())),
+            Ok(_) => match tried(hook).map(|state| &state.failure) {
+                Some(None) => (State::Ok, None),
+                Some(Some(reason)) => (State::Missing, Some(reason.clone())),
                 None => (State::NotTried, None),
             },
             Err(LoadError::Hook { program, reason, .. }) if *program == hook.program => {
@@ -131,6 +147,7 @@ impl Report {
             .iter()
             .map(|hook| {
                 let (state, reason) = outcome(hook);
+                let cost = tried(hook).and_then(|state| state.cost);
                 HookReport {
                     program: hook.program,
                     family: hook.family,
@@ -139,6 +156,8 @@ impl Report {
                     required: hook.required,
                     state,
                     reason,
+                    load_us: cost.map(|cost| cost.time.as_micros()),
+                    verified_instructions: cost.and_then(|cost| cost.verified),
                     fallback: hook.fallback,
                     lost: hook.lost,
                 }
@@ -150,7 +169,7 @@ impl Report {
             Ok(_) => Verdict::Degraded,
         };
         let error = trial.err().map(|error| error.to_string());
-        Self { state, error, checks, hooks, sources: Vec::new() }
+        Self { state, error, checks, hooks, unused_points: BTreeMap::new(), sources: Vec::new() }
     }
 }
 
@@ -158,11 +177,12 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn trial(missing: &str) -> Vec<(&'static Hook, Option<String>)> {
-        HOOKS
-            .iter()
-            .map(|hook| (hook, (hook.program == missing).then(|| "old\x1bkernel".to_owned())))
-            .collect()
+    fn trial(missing: &str) -> Vec<AttachState> {
+        let state = |hook: &'static Hook| {
+            let failure = (hook.program == missing).then(|| "old\x1bkernel".to_owned());
+            AttachState { hook, failure, cost: None }
+        };
+        HOOKS.iter().map(state).collect()
     }
 
     fn shown(report: &Report) -> String {

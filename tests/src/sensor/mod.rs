@@ -97,6 +97,7 @@ impl Sensor {
         limit: Duration,
         enough: impl Fn(&[Record]) -> bool,
     ) -> Result<()> {
+        let limit = wait::stretched(limit);
         let end = Instant::now() + limit;
         loop {
             // Taken before the check, so that what it wrote last is still looked at.
@@ -119,16 +120,19 @@ impl Sensor {
         }
     }
 
-    /// Runs the executable of a client once and waits until its TLS functions are probed: a large one is read
-    /// when it is first seen, which may take longer than its first call. `method` is how they are found.
+    /// Runs the executable of a client once and waits until its TLS functions are probed, found by `method`.
     pub fn probe(&self, runtime: Runtime, method: &str, limit: Duration) -> Result<()> {
         let _ = Command::new(runtime.program()?).arg("--version").output()?;
-        let log = self.dir().join("stderr.log");
-        let exe = runtime.exe()?.display().to_string();
+        self.wait_until_probed(&runtime.exe()?, method, limit)
+    }
+
+    /// Waits until the TLS functions of `exe` are probed, found by `method`: a large executable is read when it is
+    /// first seen, which may take longer than its first call.
+    pub fn wait_until_probed(&self, exe: &Path, method: &str, limit: Duration) -> Result<()> {
+        let (log, exe) = (self.dir().join("stderr.log"), exe.display().to_string());
         wait::until("the executable to be probed", limit, || {
             let log = std::fs::read_to_string(&log).context("the sensor's log")?;
-            let probed = |line: &str| line.contains(&exe) && line.contains(method);
-            Ok(log.lines().any(probed).then_some(()))
+            Ok(log.lines().any(|line| line.contains(&exe) && line.contains(method)).then_some(()))
         })
     }
 
