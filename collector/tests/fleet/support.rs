@@ -41,7 +41,7 @@ pub(crate) fn wait<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T
 /// A collector with certificates for some hosts.
 pub(crate) struct Collector {
     pub(crate) folder: PathBuf,
-    process: Option<Child>,
+    pub(crate) process: Option<Child>,
     /// Address for sensors and for questions, once it ran.
     addresses: [String; 2],
     more: Vec<String>,
@@ -155,11 +155,6 @@ impl Collector {
         seen
     }
 
-    /// The most memory that the running collector had, bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
-        peak_memory(&self.process.as_ref().unwrap().id().to_string())
-    }
-
     /// The newest word on each finding of a rule.
     pub(crate) fn findings(&self, rule: &str) -> Vec<Finding> {
         let mut found: Vec<Finding> = Vec::new();
@@ -262,13 +257,6 @@ impl Host {
 
 pub(crate) fn acknowledged(uplink: &Uplink) -> u64 {
     uplink.progress().acknowledged.load(Ordering::Relaxed)
-}
-
-/// The most memory that a process had, bytes.
-pub(crate) fn peak_memory(process: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// Now, nanoseconds since the epoch.
