@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod client;
+pub mod collector;
 pub mod compare;
 pub mod container;
 pub mod guest;

@@ -60,15 +60,25 @@ pub fn clients() -> Result<()> {
 
 /// Installs the pinned Python packages unless they are there already.
 pub fn python_clients() -> Result<()> {
-    let (from, to) = (paths::repository().join("tests/clients"), folder());
+    packages("requirements.txt", "python.stamp", "venv", "Python clients")
+}
+
+/// Installs schemathesis, which holds an HTTP interface against its description, unless it is there already; its
+/// program.
+pub fn schemathesis() -> Result<PathBuf> {
+    packages("schemathesis.txt", "schemathesis.stamp", "schemathesis", "schemathesis")?;
+    Ok(folder().join("schemathesis/bin/schemathesis"))
+}
+
+/// The pinned Python packages of a list in an environment of their own.
+fn packages(list: &str, stamp: &str, environment: &str, what: &str) -> Result<()> {
+    let (list, to) = (paths::repository().join("tests/clients").join(list), folder());
     let _lock = lock(&to)?;
-    step(&to.join("python.stamp"), &[from.join("requirements.txt")], "Python clients", || {
-        let venv = to.join("venv");
+    step(&to.join(stamp), std::slice::from_ref(&list), what, || {
+        let venv = to.join(environment);
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
         let mut pip = Command::new(venv.join("bin/pip"));
-        run(pip
-            .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"])
-            .arg(from.join("requirements.txt")))
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"]).arg(&list))
     })
 }
 

@@ -12,6 +12,8 @@ use crate::{build, mounts, setup, workspace};
 pub(crate) const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
 /// nextest's name for the end-to-end tests.
 const E2E: &str = "package(keywitness-tests) & kind(test)";
+/// Tests beside the code that need root are ignored unless asked for: their package and target.
+const ROOT: (&str, &str) = ("keywitness-collector", "fleet");
 
 /// What to test.
 #[derive(clap::Args)]
@@ -79,6 +81,7 @@ fn steps(args: &Args, summary: &mut Summary) {
         }
     }
     if !args.unit {
+        summary.note("root", root(args.filter.as_deref()));
         summary.note("e2e", e2e(args.filter.as_deref()));
     }
 }
@@ -113,6 +116,18 @@ fn e2e(filter: Option<&str>) -> Result<()> {
     }
     // One at a time: they measure loss and share the machine's kernel.
     run(cargo.args(filter).args(["--", "--test-threads=1"]))
+}
+
+fn root(filter: Option<&str>) -> Result<()> {
+    say("tests that need root");
+    let (package, target) = ROOT;
+    let mut cargo = workspace::cargo(if has_nextest() { "nextest" } else { "test" });
+    if has_nextest() {
+        let expression = format!("package({package}) & binary({target})");
+        cargo.arg("run").args(FEATURES).args(["--run-ignored", "only", "--no-fail-fast", "-E", &expression]);
+        return run(cargo.args(["--no-tests", "pass"]).args(filter));
+    }
+    run(cargo.args(FEATURES).args(["--test", target]).args(filter).args(["--", "--ignored"]))
 }
 
 fn nextest(expression: &str, filter: Option<&str>) -> Result<()> {

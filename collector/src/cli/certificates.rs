@@ -1,6 +1,6 @@
 //! `init` and `issue`.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -42,8 +42,11 @@ pub(super) fn init_alone(dir: &Path) -> anyhow::Result<()> {
 
 /// The name of this host.
 pub(super) fn host() -> anyhow::Result<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname");
-    Ok(name.context("cannot read the host's name; name it with --collector-name")?.trim().to_owned())
+    // Not from /proc, of which the unit hides this part (ProcSubset=pid).
+    let name = rustix::system::uname();
+    let name =
+        name.nodename().to_str().context("the host's name is no text; name it with --collector-name")?;
+    Ok(name.to_owned())
 }
 
 fn make(dir: &Path, names: &[String], days: u32, tenant: &str) -> anyhow::Result<Authority> {

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail at once")]
 
+mod disk;
+mod kills;
+mod questions;
 mod support;
 
 use std::{
@@ -17,54 +20,6 @@ use proto::v1::{Batch, ingest_client::IngestClient};
 use support::{Collector, Host, acknowledged, call, now, rest, wait};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 use uplink::Uplink;
-
-/// Numbers stored of a host, which must be there once each.
-fn numbers(collector: &Collector, host: &str) -> BTreeSet<u64> {
-    let mut seen = BTreeSet::new();
-    for record in collector.stored() {
-        if let Some((_, _, seq)) = record.place().filter(|(of, _, _)| *of == host) {
-            assert!(seen.insert(seq), "record {seq} of {host} is stored twice");
-        }
-    }
-    seen
-}
-
-#[test]
-fn whatever_is_acknowledged_survives_kills_and_is_there_once() {
-    const KILLS: u64 = 6;
-    let folder = tempfile::tempdir().unwrap();
-    let mut collector = Collector::init(folder.path(), &["web-1"]);
-    collector.start();
-    let mut host = Host::of(&collector, "web-1");
-    for kill in 1..=KILLS {
-        let uplink = host.send();
-        let mut acked = 0;
-        wait("records are acknowledged", || {
-            host.write(100, "a");
-            acked = acknowledged(&uplink);
-            // Somewhere in a stream of batches, each time elsewhere.
-            (acked >= 200 + 37 * kill).then_some(())
-        });
-        host.write(1500, "a");
-        collector.kill();
-        // An uplink sends each record once, but for those that nobody acknowledged.
-        let stored = numbers(&collector, "web-1");
-        assert!(stored.len() as u64 >= acked, "kill {kill}: {} of {acked}", stored.len());
-        if kill % 3 == 0 {
-            // A sensor that forgot how far it was sends everything again.
-            uplink.stop();
-            host.forget_place();
-        }
-        collector.start();
-    }
-    let uplink = host.send();
-    wait("everything is stored", || {
-        (numbers(&collector, "web-1").len() as u64 >= host.written()).then_some(())
-    });
-    assert_eq!(numbers(&collector, "web-1"), (1..=host.written()).collect());
-    uplink.stop();
-    assert!(collector.findings("suspect-sensor").is_empty(), "{:?}", collector.findings("suspect-sensor"));
-}
 
 #[test]
 fn one_key_on_two_hosts_is_one_finding_that_names_both() {
@@ -93,7 +48,8 @@ fn one_key_on_two_hosts_is_one_finding_that_names_both() {
     hosts[0].write(1, "shared");
     wait("the host is heard again", || (acknowledged(&uplinks[0]) == 4).then_some(()));
     assert_eq!(collector_findings(&collector), before);
-    questions(&collector);
+    questions::over_http(&collector);
+    block(questions::over_grpc(&collector));
 }
 
 /// Ids of findings, as often as they were told as new.
@@ -101,25 +57,6 @@ fn collector_findings(collector: &Collector) -> Vec<String> {
     let stored = collector.stored();
     let open = stored.iter().filter_map(|record| record.finding().filter(|finding| finding.state == "open"));
     open.map(|finding| finding.id.clone()).collect()
-}
-
-fn questions(collector: &Collector) {
-    let token = std::fs::read_to_string(collector.folder.join("reader.token")).unwrap();
-    let (status, body) = collector.ask("/v1/records?kind=finding&finding=shared-credential", Some(&token));
-    assert_eq!((status.as_str(), body.lines().count()), ("200", 1), "{body}");
-    assert!(body.contains("web-1") && body.contains("web-2"));
-    let (_, calls) = collector.ask("/v1/records?kind=model_call&last=2", Some(&token));
-    assert_eq!(calls.lines().count(), 2);
-    for (token, expected) in [(None, "401"), (Some("kwt_wrong"), "401")] {
-        assert_eq!(collector.ask("/v1/records", token).0, expected);
-    }
-    assert_eq!(collector.ask("/v1/records?colour=red", Some(&token)).0, "400");
-    let other = collector.command(&["token", "add", "--tenant", "other", "--note", "test"]);
-    assert_eq!(collector.ask("/v1/records", Some(&other)), ("200".into(), String::new()));
-    collector.command(&["token", "remove", "--tenant", "other", "--note", "test"]);
-    assert_eq!(collector.ask("/v1/records", Some(&other)).0, "401");
-    assert_eq!(collector.ask("/healthz", None), ("200".into(), "ok\n".into()));
-    assert!(collector.ask("/openapi.json", None).1.contains("\"/v1/records\""));
 }
 
 #[test]
@@ -138,7 +75,7 @@ fn a_claim_of_another_host_is_refused_and_told() {
     wait("the sensor is told", || {
         uplink.progress().error().contains("certificate is for `web-1`").then_some(())
     });
-    assert!(numbers(&collector, "web-2").is_empty() && numbers(&collector, "web-1").is_empty());
+    assert!(collector.numbers("web-2").is_empty() && collector.numbers("web-1").is_empty());
 }
 
 #[test]
@@ -274,38 +211,6 @@ fn identity(collector: &Collector) -> ClientTlsConfig {
 
 async fn connect(collector: &Collector, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     Channel::from_shared(collector.endpoint()).unwrap().tls_config(tls)?.connect().await
-}
-
-/// Needs root for a file system of its own: `cargo test -p keywitness-collector --test fleet -- --ignored`.
-#[test]
-#[ignore = "needs root to mount a small file system"]
-fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut collector = Collector::init(folder.path(), &["web-1"]);
-    let records = folder.path().join("records");
-    std::fs::create_dir(&records).unwrap();
-    let mount = |arguments: &[&str]| {
-        let done = std::process::Command::new("mount").args(arguments).arg(&records).status().unwrap();
-        assert!(done.success(), "{arguments:?}");
-    };
-    mount(&["-t", "tmpfs", "-o", "size=300k", "tmpfs"]);
-    collector.start();
-    let mut host = Host::of(&collector, "web-1");
-    let uplink = host.send();
-    wait("the disk is full", || {
-        host.write(2000, &format!("{}", now()));
-        uplink.progress().error().contains("cannot store").then_some(())
-    });
-    assert!(acknowledged(&uplink) < host.written());
-    assert!(numbers(&collector, "web-1").len() as u64 >= acknowledged(&uplink));
-    mount(&["-o", "remount,size=100m"]);
-    wait("everything is stored", || {
-        (numbers(&collector, "web-1").len() as u64 == host.written()).then_some(())
-    });
-    assert_eq!(numbers(&collector, "web-1"), (1..=host.written()).collect());
-    uplink.stop();
-    collector.kill();
-    assert!(std::process::Command::new("umount").arg(&records).status().unwrap().success());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A real collector process, and hosts with real logs that are sent by the sensor's own code.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,6 +21,8 @@ use uplink::{Settings, Uplink};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keywitness-collector");
+/// File with the address for sensors.
+const ADDRESS: &str = "address";
 /// Boot id of a host's only boot.
 pub(crate) const BOOT: &str = "70f33f75-5292-40cb-8ee1-433011488d54";
 
@@ -38,7 +41,7 @@ pub(crate) fn wait<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T
 /// A collector with certificates for some hosts.
 pub(crate) struct Collector {
     pub(crate) folder: PathBuf,
-    process: Option<Child>,
+    pub(crate) process: Option<Child>,
     /// Address for sensors and for questions, once it ran.
     addresses: [String; 2],
     more: Vec<String>,
@@ -53,8 +56,19 @@ impl Collector {
         }
         let made = init.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self::at(folder)
+    }
+
+    /// The collector of a folder that another process may have made, and may run.
+    pub(crate) fn at(folder: &Path) -> Self {
         let any = || "127.0.0.1:0".to_owned();
-        Self { folder: folder.to_owned(), process: None, addresses: [any(), any()], more: Vec::new() }
+        let noted = std::fs::read_to_string(folder.join(ADDRESS)).unwrap_or_else(|_| any());
+        Self { folder: folder.to_owned(), process: None, addresses: [noted, any()], more: Vec::new() }
+    }
+
+    /// Tells other processes where sensors connect.
+    pub(crate) fn note_address(&self) {
+        std::fs::write(self.folder.join(ADDRESS), &self.addresses[0]).unwrap();
     }
 
     pub(crate) fn with(mut self, argument: &str) -> Self {
@@ -93,6 +107,10 @@ impl Collector {
         format!("https://{}", self.addresses[0])
     }
 
+    pub(crate) fn query_endpoint(&self) -> String {
+        format!("https://{}", self.addresses[1])
+    }
+
     pub(crate) fn address(&self) -> &str {
         &self.addresses[0]
     }
@@ -124,6 +142,17 @@ impl Collector {
     pub(crate) fn stored(&self) -> Vec<Record> {
         let Ok(log) = Reader::open(&self.folder.join("records/default")) else { return Vec::new() };
         log.lines(Range::default()).unwrap().map(|line| line.unwrap().record().unwrap()).collect()
+    }
+
+    /// Numbers stored of a host, which must be there once each.
+    pub(crate) fn numbers(&self, host: &str) -> BTreeSet<u64> {
+        let mut seen = BTreeSet::new();
+        for record in self.stored() {
+            if let Some((_, _, seq)) = record.place().filter(|(of, _, _)| *of == host) {
+                assert!(seen.insert(seq), "record {seq} of {host} is stored twice");
+            }
+        }
+        seen
     }
 
     /// The newest word on each finding of a rule.
@@ -185,8 +214,14 @@ impl Host {
 
     /// Writes so many calls with a key into the log, and makes them durable.
     pub(crate) fn write(&mut self, count: u64, key: &str) {
+        self.write_at(count, key, |_| now());
+    }
+
+    /// The same, each at a time of its own, by its number.
+    pub(crate) fn write_at(&mut self, count: u64, key: &str, time: impl Fn(u64) -> u64) {
         for seq in self.next..self.next + count {
-            let record = call(&self.name, BOOT, seq, key);
+            let mut record = call(&self.name, BOOT, seq, key);
+            record.time = time(seq);
             let mut line = serde_json::to_vec(&record).unwrap();
             line.push(b'\n');
             self.writer.push(&line, seq, record.time, Now::default());
@@ -202,6 +237,17 @@ impl Host {
 
     pub(crate) fn forget_place(&self) {
         drop(std::fs::remove_file(self.folder.join("collector.position")));
+    }
+
+    /// Numbers in its log.
+    pub(crate) fn numbers(&self) -> BTreeSet<u64> {
+        let log = Reader::open(&self.folder.join("log")).unwrap();
+        log.lines(Range::default()).unwrap().map(|line| line.unwrap().seq).collect()
+    }
+
+    /// Why its log cannot be written now.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        self.writer.failure()
     }
 
     pub(crate) fn written(&self) -> u64 {

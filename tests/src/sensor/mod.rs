@@ -59,10 +59,16 @@ impl Sensor {
 
     /// As [`Sensor::start`], by one who already holds [`alone`].
     pub fn start_by(alone: File, arguments: &[&str]) -> Result<Self> {
+        Self::start_with(alone, arguments, None)
+    }
+
+    /// As [`Sensor::start_by`], with a fleet key in a folder of credentials instead of one of its own.
+    pub fn start_with(alone: File, arguments: &[&str], credentials: Option<&Path>) -> Result<Self> {
         let scratch = Scratch::new("sensor")?;
         let mut command = command("run", &scratch.path().join("state"))?;
         command.args(["-o", "json"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(File::create(scratch.path().join("stderr.log"))?);
+        command.envs(credentials.map(|folder| ("CREDENTIALS_DIRECTORY", folder)));
         let mut child = command.spawn().context("cannot start the sensor")?;
         let output = child.stdout.take().context("the sensor has no output")?;
         let seen = Arc::new(Seen::default());
