@@ -163,7 +163,7 @@ layout! {
         pub key: AeadKey,
         /// Where the ciphertext is put.
         pub output: u64,
-        /// Stack pointer at the encrypting function; for a record in pieces, where its hash is kept.
+        /// Stack pointer at the encrypting function; for a record in pieces, when it began.
         pub stack: u64,
         /// Index of the probed file.
         pub target: u32,
@@ -179,7 +179,7 @@ layout! {
         pub bound: AeadBound,
         /// Where the plaintext is put.
         pub output: u64,
-        /// Stack pointer at the decrypting function; for a record in pieces, where its hash is kept.
+        /// Stack pointer at the decrypting function; for a record in pieces, when it began.
         pub stack: u64,
         /// Index of the probed file.
         pub target: u32,
@@ -189,10 +189,10 @@ layout! {
 
     /// A record that a thread encrypts or decrypts in pieces.
     pub struct Pieces {
-        /// Address of the hash key.
+        /// Address of the hash key; 0 when the record is complete but for its tag.
         pub hash_key: u64,
-        /// Address of the hash.
-        pub hash: u64,
+        /// When it began, nanoseconds since boot: no two records of a thread are the same.
+        pub began: u64,
         /// Where the last block, decrypted, is put; 0 before.
         pub output: u64,
         /// Plaintext bytes with the inner type.

@@ -70,6 +70,10 @@ pub static AEAD_OPENING: LruHashMap<u64, Opening> = LruHashMap::with_max_entries
 #[map]
 pub static AEAD_PIECES: LruHashMap<u64, Pieces> = LruHashMap::with_max_entries(4096, 0);
 
+/// First counter block of the last record that a thread encrypted.
+#[map]
+pub static AEAD_LAST: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(4096, 0);
+
 /// Connections bound by what they sent, by socket cookie: their answers are expected.
 #[map]
 pub static AEAD_FLOWS: LruHashMap<u64, AeadBound> = LruHashMap::with_max_entries(8192, 0);

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     emit::{self, Urgency},
     maps::{
-        AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_OPENING, AEAD_ROOM, AEAD_SEALED,
+        AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_LAST, AEAD_OPENING, AEAD_ROOM, AEAD_SEALED,
         AEAD_SEALING, HITS, VERDICTS,
     },
     offsets, scope,
@@ -87,6 +87,8 @@ struct Record {
     len: u64,
     /// Address of what names the key.
     key: u64,
+    /// Address of the first counter block, which begins with the record's nonce.
+    counter: u64,
     /// By what its end is recognised.
     stack: u64,
     target: u32,
@@ -116,15 +118,15 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     let record = match told >> cookie::ORDER_SHIFT & cookie::ORDER_MASK {
         order::BLOCKS => {
             let (len, stack) = gcm::begun(sixth, third)?;
-            Record { input: first, output: second, len, key: sixth, stack, target }
+            Record { input: first, output: second, len, key: sixth, counter: fifth, stack, target }
         }
         order::STATE => {
             hit(target)?;
-            Record { input: fourth, output: sixth, len: fifth, key: first, stack, target }
+            Record { input: fourth, output: sixth, len: fifth, key: first, counter: second, stack, target }
         }
         _ => {
             hit(target)?;
-            Record { input: first, output: second, len: third, key: fourth, stack, target }
+            Record { input: first, output: second, len: third, key: fourth, counter: fifth, stack, target }
         }
     };
     if record.len < 2 || record.len > MAX_SEALED as u64 {
@@ -145,13 +147,27 @@ fn seal(record: &Record) -> Option<()> {
     let key = key(record.key, tgid)?;
     // SAFETY: a shared read of a map value.
     let bound = unsafe { AEAD_BOUND.get(&key) };
-    if read::<u8>(record.input + record.len - 1)? != APPLICATION_DATA {
+    if read::<u8>(record.input + record.len - 1)? != APPLICATION_DATA || !is_first(record.counter)? {
         return None;
     }
     match bound {
         Some(bound) => deliver(bound, direction::WRITE, record.input, record.len as u32, record.target),
         None => keep(thread, key, record),
     }
+}
+
+/// Whether this thread was not here with the record of this counter block before: while the scope of probes
+/// changes, a function may have two.
+#[inline(always)]
+pub(super) fn is_first(counter: u64) -> Option<bool> {
+    let thread = bpf_get_current_pid_tgid();
+    let nonce: [u64; 2] = read(counter)?;
+    // SAFETY: a shared read of a map value that only this thread writes.
+    if unsafe { AEAD_LAST.get(&thread) } == Some(&nonce) {
+        return Some(false);
+    }
+    AEAD_LAST.insert(&thread, &nonce, 0).ok()?;
+    Some(true)
 }
 
 /// Notes a record to be decrypted whose connection is known, or known by the record's first bytes.

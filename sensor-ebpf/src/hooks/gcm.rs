@@ -11,7 +11,10 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_attach_cookie},
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_attach_cookie, bpf_ktime_get_boot_ns},
+    },
     macros::uprobe,
     programs::ProbeContext,
 };
@@ -53,13 +56,13 @@ fn target(ctx: &ProbeContext) -> u32 {
     (unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } & cookie::TARGET) as u32
 }
 
-/// Length and hash of the record that this thread is in, if `blocks` are its whole blocks.
+/// Length of the record that this thread is in, and when it began, if `blocks` are its whole blocks.
 #[inline(always)]
 pub(super) fn begun(hash_key: u64, blocks: u64) -> Option<(u64, u64)> {
     // SAFETY: a shared read of a map value that only this thread writes.
     let pieces = unsafe { AEAD_PIECES.get(&bpf_get_current_pid_tgid()) }?;
     let len = u64::from(pieces.len);
-    (pieces.hash_key == hash_key && len - len % u64::from(BLOCK) == blocks).then_some((len, pieces.hash))
+    (pieces.hash_key == hash_key && len - len % u64::from(BLOCK) == blocks).then_some((len, pieces.began))
 }
 
 #[inline(always)]
@@ -71,14 +74,17 @@ fn hash(ctx: &ProbeContext) -> Option<()> {
         && read::<[u64; 2]>(hash)? == [0; 2]
     {
         aead::hit(target(ctx))?;
-        let pieces = Pieces { hash_key, hash, output: 0, len, hashed: 0, block: [0; 2] };
+        // SAFETY: the helper has no preconditions.
+        let began = unsafe { bpf_ktime_get_boot_ns() };
+        let pieces = Pieces { hash_key, began, output: 0, len, hashed: 0, block: [0; 2] };
         let _ = AEAD_PIECES.insert(&thread, &pieces, 0);
         return None;
     }
     let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return aead::hit(target(ctx)) };
     // SAFETY: the entry stays valid for this run, and only this thread writes it.
     let known = unsafe { &mut *pieces };
-    if known.hash_key != hash_key || known.hash != hash {
+    // The hash itself may move within a record.
+    if known.hash_key != hash_key {
         return aead::hit(target(ctx));
     }
     if block != [(HEADER * 8).to_be(), (u64::from(known.len) * 8).to_be()] {
@@ -86,8 +92,8 @@ fn hash(ctx: &ProbeContext) -> Option<()> {
         known.block = block;
         return None;
     }
-    let own = |entered: u64| entered == hash;
-    let _ = AEAD_PIECES.remove(&thread);
+    known.hash_key = 0;
+    let own = |began: u64| began == known.began;
     let _ = aead::sealed(own);
     aead::opened(own)
 }
@@ -106,11 +112,17 @@ fn header(block: [u64; 2]) -> Option<u32> {
 /// The only block of a short record is about to be encrypted or decrypted.
 #[inline(always)]
 fn counter(ctx: &ProbeContext) -> Option<()> {
-    let (input, output, blocks): (u64, u64, u64) = (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?);
+    let (input, output, blocks, first): (u64, u64, u64, u64) =
+        (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(4)?);
     let target = target(ctx);
-    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&bpf_get_current_pid_tgid()) else { return aead::hit(target) };
+    let thread = bpf_get_current_pid_tgid();
+    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return aead::hit(target) };
     // SAFETY: the entry stays valid for this run, and only this thread writes it.
     let known = unsafe { &mut *pieces };
+    if known.hash_key == 0 {
+        let _ = AEAD_PIECES.remove(&thread);
+        return None; // the tag
+    }
     if blocks != 1 || known.len >= BLOCK || known.len < 2 {
         return None;
     }
@@ -121,7 +133,7 @@ fn counter(ctx: &ProbeContext) -> Option<()> {
         }
         return None;
     }
-    if !is_data(known.len, block) {
+    if !is_data(known.len, block) || !aead::is_first(first)? {
         return None;
     }
     let bound = aead::bound(known.hash_key)?;
