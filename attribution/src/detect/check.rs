@@ -2,7 +2,7 @@
 
 use proto::v1::{Credential, Participant, Process, Workload};
 
-use super::rules::{Rule, Severity};
+use super::rules::{RULES, Rule, Severity};
 use super::state::State;
 use super::state::access::Access;
 use super::state::buckets::DAY_NS;
@@ -14,7 +14,9 @@ use super::state::span::{Evidence, Span};
 use crate::policy::{Place, Policy, RuleSettings};
 
 /// A check of one subject: name and state in, what is wrong out.
-type Of<T> = fn(&Cx<'_>, At<'_>, &str, &T, &mut Vec<Draft>);
+pub(super) type Of<T> = fn(&Cx<'_>, At<'_>, &str, &T, &mut Vec<Draft>);
+/// A check of no single subject.
+type OfAll = fn(&Cx<'_>, At<'_>, &mut Vec<Draft>);
 
 /// A rule looks at subjects of one or more kinds.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +27,18 @@ pub(super) enum Check {
     Access(Of<Access>),
     Sensor(Of<Sensor>),
     /// About no single subject; looked at when time has passed.
-    All(fn(&Cx<'_>, At<'_>, &mut Vec<Draft>)),
+    All(OfAll),
+}
+
+/// The checks of the rules that the policy runs, by what they look at, each with the place of its rule in [`RULES`].
+#[derive(Debug)]
+pub(super) struct Checks {
+    pub(super) credential: Vec<(usize, Of<Cred>)>,
+    pub(super) principal: Vec<(usize, Of<Principal>)>,
+    pub(super) session: Vec<(usize, Of<Session>)>,
+    pub(super) access: Vec<(usize, Of<Access>)>,
+    pub(super) sensor: Vec<(usize, Of<Sensor>)>,
+    pub(super) all: Vec<(usize, OfAll)>,
 }
 
 /// What every check can ask.
@@ -54,6 +67,28 @@ pub(super) struct Draft {
     pub(super) credential: Option<Credential>,
     pub(super) participants: Vec<Participant>,
     pub(super) span: Span,
+}
+
+impl Checks {
+    /// Those that `policy` runs.
+    pub(super) fn new(policy: &Policy) -> Self {
+        let (mut credential, mut principal, mut session) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut access, mut sensor, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let enabled = |at: &usize| policy.settings.of(*at).is_some_and(|settings| settings.enabled);
+        for (at, rule) in (0..).zip(&RULES).filter(|(at, _)| enabled(at)) {
+            for check in rule.checks {
+                match *check {
+                    Check::Credential(check) => credential.push((at, check)),
+                    Check::Principal(check) => principal.push((at, check)),
+                    Check::Session(check) => session.push((at, check)),
+                    Check::Access(check) => access.push((at, check)),
+                    Check::Sensor(check) => sensor.push((at, check)),
+                    Check::All(check) => all.push((at, check)),
+                }
+            }
+        }
+        Self { credential, principal, session, access, sensor, all }
+    }
 }
 
 impl At<'_> {

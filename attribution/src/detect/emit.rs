@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use proto::v1::Finding;
 
 use super::state::names::key;
@@ -19,8 +20,8 @@ const REMIND_NS: u64 = 6 * 3_600_000_000_000;
 /// The findings that were told and are in force.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    by_id: HashMap<String, Report>,
-    by_subject: HashMap<Subject, Vec<String>>,
+    by_id: HashMap<String, Report, RandomState>,
+    by_subject: HashMap<Subject, Vec<String>, RandomState>,
     /// Whether some of them were restored and not found again yet.
     restored: bool,
     /// Findings that were not told because there are too many.

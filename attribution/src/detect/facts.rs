@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use proto::v1::{Process, Workload};
 
-use super::state::names::key;
 use crate::identity::cgroup::{Rank, Scope};
 
 /// Ids that are the system's, not an agent's.
@@ -59,8 +58,8 @@ pub(super) struct Who<'a> {
     pub(super) place: Cow<'a, str>,
     /// Executable of the oldest process of its tree.
     pub(super) program: &'a str,
-    /// Key of that process's generation.
-    pub(super) root: u64,
+    /// That process's generation: its id and start.
+    pub(super) root: (u32, u64),
     /// The process itself.
     pub(super) process: &'a Process,
 }
@@ -81,7 +80,7 @@ pub(super) fn who<'a>(
         Some(workload) => (Cow::Borrowed(workload.id.as_str()), false),
         None => own_place(host, process, workload)?,
     };
-    let (program, root) = root(host, process, users);
+    let (program, root) = root(process, users);
     Some(Who { place, program, root, process })
 }
 
@@ -113,7 +112,7 @@ fn is_login(path: &str) -> bool {
 
 /// The oldest process of the tree that means something, and its program. What started a service, and what a
 /// person starts everything with, does not.
-fn root<'a>(host: &str, process: &'a Process, users: bool) -> (&'a str, u64) {
+fn root(process: &Process, users: bool) -> (&str, (u32, u64)) {
     let mut root = (process.exe.as_str(), process.pid, process.start_time);
     for ancestor in &process.ancestors {
         let name = ancestor.exe.rsplit('/').next().unwrap_or_default();
@@ -125,7 +124,7 @@ fn root<'a>(host: &str, process: &'a Process, users: bool) -> (&'a str, u64) {
             root = (exe, ancestor.pid, ancestor.start_time);
         }
     }
-    (root.0, key((host, root.1, root.2)))
+    (root.0, (root.1, root.2))
 }
 
 /// Nanodollars of a decimal amount of dollars; nothing for what is no amount.
@@ -205,11 +204,11 @@ mod tests {
             who("h", Some(process), None).map(|who| (who.program.to_owned(), who.root)).unwrap()
         };
         let curl = process(login, "/usr/bin/curl", &chain);
-        assert_eq!(by(&curl), ("/usr/bin/claude".into(), key(("h", 80u32, 1u64))));
+        assert_eq!(by(&curl), ("/usr/bin/claude".into(), (80, 1)));
         // In a service the shell is the service.
         let curl =
             process("/jobs", "/usr/bin/curl", &[(90, "/bin/sh"), (50, "/usr/bin/containerd-shim"), (1, "")]);
-        assert_eq!(by(&curl), ("/bin/sh".into(), key(("h", 90u32, 1u64))));
+        assert_eq!(by(&curl), ("/bin/sh".into(), (90, 1)));
     }
 
     #[test]

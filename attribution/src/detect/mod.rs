@@ -43,9 +43,9 @@ use proto::v1::{Finding, Record, record::Body};
 use sha2::{Digest, Sha256};
 
 use crate::policy::Policy;
-use check::{At, Check, Cx, Draft};
+use check::{At, Checks, Cx, Draft, Of};
 use emit::Told;
-use state::{State, Subject};
+use state::{Look, State, Subject};
 
 pub use notify::{Limits as NotifyLimits, Notification, Notifier, SEVERAL};
 pub(crate) use shared_credential::NAME as SHARED_CREDENTIAL;
@@ -71,9 +71,12 @@ const WITH_TICK: usize = 4096;
 #[derive(Debug)]
 pub struct Detector {
     policy: Arc<Policy>,
+    checks: Checks,
     state: State,
     /// Subjects to look at, each once.
     waiting: Vec<Subject>,
+    /// Subjects to look at with the next sweep, each once.
+    later: Vec<Subject>,
     told: Told,
     looked: u64,
     swept: u64,
@@ -83,9 +86,11 @@ impl Detector {
     /// A detector that knows nothing yet.
     pub fn new(policy: Arc<Policy>) -> Self {
         Self {
+            checks: Checks::new(&policy),
             policy,
             state: State::default(),
             waiting: Vec::new(),
+            later: Vec::new(),
             told: Told::default(),
             looked: 0,
             swept: 0,
@@ -130,6 +135,7 @@ impl Detector {
 
     /// Another policy holds from now on. What it changes is told with the following ticks.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.checks = Checks::new(&policy);
         self.policy = policy;
         self.swept = 0;
         let all = self.state.subjects().collect();
@@ -144,6 +150,7 @@ impl Detector {
         }
         let mut news = Vec::new();
         self.apply(record, &mut |subject| news.push(subject));
+        self.swept = 0;
         self.wait(news);
     }
 
@@ -187,14 +194,18 @@ impl Detector {
 
     /// Takes a record into the state. What has to be looked at now goes to `urgent`, the rest waits.
     fn apply(&mut self, record: &Record, urgent: &mut dyn FnMut(Subject)) -> bool {
-        let waiting = &mut self.waiting;
-        self.state.apply(record, &mut |subject, dirty, news| {
-            if news {
-                urgent(subject());
-            } else if !*dirty {
-                *dirty = true;
+        let (waiting, later) = (&mut self.waiting, &mut self.later);
+        self.state.apply(record, &mut |subject, waits, look| match look {
+            Look::Now => urgent(subject()),
+            Look::Soon if !waits.soon => {
+                waits.soon = true;
                 waiting.push(subject());
             }
+            Look::Later if !waits.later => {
+                waits.later = true;
+                later.push(subject());
+            }
+            Look::Soon | Look::Later => {}
         })
     }
 
@@ -209,16 +220,25 @@ impl Detector {
             let all = self.policy.exceptions.iter().any(|one| ended(one.until));
             self.swept = now;
             self.look(&Subject::All, out);
+            let later = std::mem::take(&mut self.later);
+            for subject in &later {
+                if let Some(waits) = self.state.waits(subject) {
+                    waits.later = false;
+                }
+            }
             // What an exception hid may be about anything.
             let subjects = if all { self.state.subjects().collect() } else { self.told.subjects() };
             self.wait(subjects);
+            self.wait(later);
         }
         for _ in 0..most {
             let Some(subject) = self.waiting.pop() else {
                 self.looked = now;
                 return;
             };
-            self.state.set_dirty(&subject, false);
+            if let Some(waits) = self.state.waits(&subject) {
+                waits.soon = false;
+            }
             self.look(&subject, out);
         }
     }
@@ -226,7 +246,8 @@ impl Detector {
     /// Puts subjects among those to look at.
     fn wait(&mut self, subjects: Vec<Subject>) {
         for subject in subjects {
-            if self.state.set_dirty(&subject, true) {
+            let waits = self.state.waits(&subject);
+            if waits.is_some_and(|waits| !std::mem::replace(&mut waits.soon, true)) {
                 self.waiting.push(subject);
             }
         }
@@ -241,36 +262,35 @@ impl Detector {
 
     /// The findings about one subject, by the state, the policy and the time alone.
     fn evaluate(&self, subject: &Subject) -> Vec<Finding> {
+        let (checks, state) = (&self.checks, &self.state);
+        match subject {
+            Subject::Credential(name) => self.each(&checks.credential, name, state.credentials.get(name)),
+            Subject::Principal(name) => self.each(&checks.principal, name, state.principals.get(name)),
+            Subject::Session(name) => self.each(&checks.session, name, state.sessions.get(name)),
+            Subject::Access(name) => self.each(&checks.access, name, state.accesses.get(name)),
+            Subject::Sensor(key) => self.each(&checks.sensor, "", state.sensors.get(key)),
+            Subject::All => self.run(&checks.all, |check, cx, at, drafts| check(cx, at, drafts)),
+        }
+    }
+
+    fn each<T>(&self, checks: &[(usize, Of<T>)], name: &str, known: Option<&T>) -> Vec<Finding> {
+        let Some(known) = known else { return Vec::new() };
+        self.run(checks, |check, cx, at, drafts| check(cx, at, name, known, drafts))
+    }
+
+    fn run<C>(
+        &self,
+        checks: &[(usize, C)],
+        call: impl Fn(&C, &Cx<'_>, At<'_>, &mut Vec<Draft>),
+    ) -> Vec<Finding> {
         let cx = Cx { policy: &self.policy, state: &self.state, now: self.state.now };
-        let state = &self.state;
         let (mut drafts, mut out) = (Vec::new(), Vec::new());
-        for (index, rule) in RULES.iter().enumerate() {
-            let Some(settings) = self.policy.settings.of(index).filter(|settings| settings.enabled) else {
-                continue;
-            };
-            let at = At { rule, settings };
-            for check in rule.checks {
-                match (check, subject) {
-                    (Check::Credential(check), Subject::Credential(name)) => {
-                        state.credentials.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
-                    }
-                    (Check::Principal(check), Subject::Principal(name)) => {
-                        state.principals.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
-                    }
-                    (Check::Session(check), Subject::Session(name)) => {
-                        state.sessions.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
-                    }
-                    (Check::Access(check), Subject::Access(name)) => {
-                        state.accesses.get(name).inspect(|known| check(&cx, at, name, known, &mut drafts));
-                    }
-                    (Check::Sensor(check), Subject::Sensor(key)) => {
-                        state.sensors.get(key).inspect(|known| check(&cx, at, "", known, &mut drafts));
-                    }
-                    (Check::All(check), Subject::All) => check(&cx, at, &mut drafts),
-                    _ => {}
-                }
+        for (index, check) in checks {
+            if let (Some(rule), Some(settings)) = (RULES.get(*index), self.policy.settings.of(*index)) {
+                let at = At { rule, settings };
+                call(check, &cx, at, &mut drafts);
+                out.extend(drafts.drain(..).filter_map(|draft| finding(&cx, at, draft)));
             }
-            out.extend(drafts.drain(..).filter_map(|draft| finding(&cx, at, draft)));
         }
         out
     }

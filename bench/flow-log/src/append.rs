@@ -1,6 +1,9 @@
 //! Appending to each store.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, anyhow, bail};
 use flow_log::{
@@ -18,12 +21,13 @@ pub(crate) struct Store {
     pub(crate) append: fn(&Path, &[Vec<u8>], usize) -> Result<()>,
 }
 
-pub(crate) const STORES: [Store; 5] = [
+pub(crate) const STORES: [Store; 6] = [
     Store { name: "flow-log", append: flow_log },
     Store { name: "sqlite", append: sqlite },
     Store { name: "redb", append: redb },
     Store { name: "fjall", append: fjall },
     Store { name: "yaque", append: yaque },
+    Store { name: "yaque, synced", append: yaque_synced },
 ];
 
 /// Bytes of all files below a folder.
@@ -131,9 +135,38 @@ fn fjall(folder: &Path, lines: &[Vec<u8>], batch: usize) -> Result<()> {
 
 /// Its files are not synced at all.
 fn yaque(folder: &Path, lines: &[Vec<u8>], batch: usize) -> Result<()> {
+    queue(folder, lines, batch, &mut |_| Ok(()))
+}
+
+/// The same with fdatasync of the file it writes after each batch, as the others do.
+fn yaque_synced(folder: &Path, lines: &[Vec<u8>], batch: usize) -> Result<()> {
+    let mut open: Option<(PathBuf, File)> = None;
+    queue(folder, lines, batch, &mut |folder| {
+        let newest = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        // Segments are numbered; the file being written has the highest number.
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+        let newest = newest.filter(|path| path.extension().is_some_and(|end| end == "q")).max_by_key(number);
+        let path = newest.ok_or_else(|| anyhow!("yaque has no segment"))?;
+        if open.as_ref().is_none_or(|(known, _)| *known != path) {
+            if let Some((_, before)) = &open {
+                before.sync_data()?;
+            }
+            open = Some((path.clone(), File::open(&path)?));
+        }
+        open.iter().try_for_each(|(_, file)| Ok(file.sync_data()?))
+    })
+}
+
+fn queue(
+    folder: &Path,
+    lines: &[Vec<u8>],
+    batch: usize,
+    sync: &mut dyn FnMut(&Path) -> Result<()>,
+) -> Result<()> {
     let mut sender = yaque::Sender::open(folder)?;
     for batch in lines.chunks(batch) {
         sender.try_send_batch(batch).map_err(|_| anyhow!("yaque refuses a batch"))?;
+        sync(folder)?;
     }
     Ok(())
 }

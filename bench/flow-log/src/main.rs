@@ -1,8 +1,9 @@
 //! Measures the flow log, and the stores it was chosen over, on the same records in the same run.
 //!
 //! Prints a JSON row for each measurement. Every store takes the same lines in batches of the same size and makes
-//! each batch durable as it can: the flow log, redb and fjall by fsync or fdatasync; SQLite (WAL,
-//! synchronous=NORMAL) and yaque do not sync each batch, which is their advantage here.
+//! each batch durable as it can: the flow log, redb and fjall by fsync or fdatasync; yaque once as it is
+//! and once synced from outside. SQLite (WAL, synchronous=NORMAL) and yaque as it is do not sync each batch, which is
+//! their advantage here.
 
 mod append;
 mod read;

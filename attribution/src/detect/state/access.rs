@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Waits;
 use super::credential::Sample;
 use super::names::Names as Texts;
 use super::span::{Evidence, Mark, Span};
@@ -22,8 +23,8 @@ pub(in crate::detect) struct Access {
     pub(in crate::detect) evidence: Evidence,
     /// The process of the earliest open.
     pub(in crate::detect) sample: Sample,
-    /// Whether it is waiting to be looked at.
-    pub(in crate::detect) dirty: bool,
+    /// Whether it waits to be looked at.
+    pub(in crate::detect) waits: Waits,
 }
 
 /// A name, with the earliest record that says so.

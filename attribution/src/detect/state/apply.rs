@@ -1,7 +1,9 @@
 //! A record becomes part of the state.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use proto::v1::{
     self, Credential, CredentialAccess, Endpoint, ModelCall, Process, Record, Workload, record::Body,
 };
@@ -13,7 +15,7 @@ use super::names::{Dest, Names, key, mixed};
 use super::principal::{About, Principal, Unseen};
 use super::session::SLOT_NS;
 use super::span::Mark;
-use super::{State, Subject};
+use super::{Look, State, Subject, Waits};
 use crate::detect::facts::{Who, nanos, who};
 
 /// Operations whose requests are alike by nature.
@@ -21,9 +23,8 @@ const BATCH_OPERATIONS: [&str; 3] = ["embeddings", "rerank", "moderations"];
 /// Files of people: their homes on Linux and macOS.
 const HOMES: [&str; 2] = ["/home/", "/Users/"];
 
-/// Receives what a record touched: the subject, its mark of waiting to be looked at, and whether something new was
-/// learned, so that it should be looked at now.
-pub(in crate::detect) type Touch<'a> = &'a mut dyn FnMut(&dyn Fn() -> Subject, &mut bool, bool);
+/// Receives what a record touched: the subject, what it waits for already, and how soon it should be looked at.
+pub(in crate::detect) type Touch<'a> = &'a mut dyn FnMut(&dyn Fn() -> Subject, &mut Waits, Look);
 
 /// One act of a principal: a call, or a flow that carried a credential.
 struct Act<'a> {
@@ -34,6 +35,8 @@ struct Act<'a> {
     amount: Amount,
     dest: [&'a str; 3],
     dest_key: u64,
+    /// Key of the oldest process of the tree.
+    root: u64,
 }
 
 impl State {
@@ -52,11 +55,11 @@ impl State {
             Some(Body::Status(status)) => {
                 if let Some(sensor) = self.sensors.get_mut(&mark.sensor) {
                     sensor.status(mark, status);
-                    touch(&|| Subject::Sensor(mark.sensor), &mut sensor.dirty, true);
+                    touch(&|| Subject::Sensor(mark.sensor), &mut sensor.waits, Look::Now);
                 }
                 if !status.reports.is_empty() {
                     status.reports.iter().for_each(|report| self.reports.add(report));
-                    touch(&|| Subject::All, &mut false, true);
+                    touch(&|| Subject::All, &mut Waits::default(), Look::Now);
                 }
             }
             // A session says nothing of itself that its calls do not.
@@ -82,14 +85,14 @@ impl State {
                 nanos: cost.and_then(|cost| nanos(&cost.amount)).unwrap_or(0),
             },
             dest,
-            dest_key: key(dest),
+            dest_key: self.names.dest_key(dest),
+            root: self.root(mark.sensor, host, &who),
             who,
         };
         let place = self.principal(&act, touch);
-        if let Some(credential) = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty()) {
-            self.credential(&act, &place, credential, cleartext(call), touch);
-        }
-        self.session(&act, &place, call, touch);
+        let credential = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty());
+        let key = credential.and_then(|one| self.credential(&act, &place, one, cleartext(call), touch));
+        self.session(&act, &place, call, key, touch);
         if !call.flow_id.is_empty() {
             self.name(&act, &place, &call.flow_id, call.endpoint.as_ref());
         }
@@ -98,9 +101,9 @@ impl State {
     fn flow(&mut self, mark: Mark, host: &str, flow: &v1::Flow, touch: Touch<'_>) {
         let Some(who) = who(host, flow.process.as_ref(), flow.workload.as_ref()) else { return };
         let dest = dest(flow.endpoint.as_ref(), "");
-        let amount = Amount::default();
-        let act =
-            Act { mark, host, workload: flow.workload.as_ref(), amount, dest, dest_key: key(dest), who };
+        let (amount, dest_key) = (Amount::default(), self.names.dest_key(dest));
+        let root = self.root(mark.sensor, host, &who);
+        let act = Act { mark, host, workload: flow.workload.as_ref(), amount, dest, dest_key, root, who };
         let place = self.principal(&act, touch);
         self.coverage(&act, flow, touch);
         // A flow repeats the credential of its calls; only an inferred one is news.
@@ -125,7 +128,7 @@ impl State {
             known.sample = sample(names, act.who.process);
         }
         if act.mark > known.about.0 {
-            news |= known.about(act, names);
+            news |= known.about(act, names, &self.hasher);
         }
         if act.amount.calls > 0 {
             if let Some((dest, new)) =
@@ -137,10 +140,11 @@ impl State {
             known.hours.add(period(time, HOUR_NS), act.amount);
             known.days.add(period(time, DAY_NS), act.amount);
         }
-        touch(&|| Subject::Principal(name.clone()), &mut known.dirty, news);
+        touch(&|| Subject::Principal(name.clone()), &mut known.waits, Look::if_new(news));
         name.clone()
     }
 
+    /// Adds to the credential; its shared name.
     fn credential(
         &mut self,
         act: &Act<'_>,
@@ -148,24 +152,26 @@ impl State {
         credential: &Credential,
         cleartext: bool,
         touch: Touch<'_>,
-    ) {
+    ) -> Option<Arc<str>> {
         let time = act.mark.time;
         let names = &mut self.names;
-        let Some((name, known, mut news)) = self.credentials.entry(&credential.fingerprint) else { return };
+        let (name, known, mut news) = self.credentials.entry(&credential.fingerprint)?;
         known.span.add(time);
-        known.learn(credential, names);
-        let is = |user: &Use| user.place == *place && *user.program == *act.who.program;
+        let mut changed = known.learn(credential, names);
+        let is = |user: &Use| is_same(&user.place, place) && *user.program == *act.who.program;
         let user = known.uses.entry_of(
             is,
             || key((&act.who.place, act.who.program)),
             || Use { place: place.clone(), program: names.share(act.who.program), ..Use::default() },
         );
         if let Some((user, new)) = user {
-            news |= new;
-            user.roots.entry(act.who.root, || ());
+            // Who comes back after days may be out of what a rule looks at by now.
+            news |= new || time > user.span.last.saturating_add(DAY_NS);
+            changed |= user.roots.entry(act.root, || ()).is_some_and(|(_, new)| new);
             user.span.add(time);
             if user.evidence.add(act.mark) {
                 user.sample = sample(names, act.who.process);
+                changed = true;
             }
             if let Some((dest, new)) =
                 user.dests.entry(act.dest_key, || (names.dest(act.dest), Default::default()))
@@ -176,16 +182,35 @@ impl State {
             user.days.add(period(time, DAY_NS), act.amount);
             news |= user.odd(act, credential, cleartext, names);
         }
-        touch(&|| Subject::Credential(name.clone()), &mut known.dirty, news);
+        let look = match (news, changed) {
+            (true, _) => Look::Now,
+            (_, true) => Look::Soon,
+            // No rule about credentials counts.
+            _ => Look::Later,
+        };
+        touch(&|| Subject::Credential(name.clone()), &mut known.waits, look);
+        Some(name.clone())
     }
 
-    fn session(&mut self, act: &Act<'_>, place: &Arc<str>, call: &ModelCall, touch: Touch<'_>) {
+    fn session(
+        &mut self,
+        act: &Act<'_>,
+        place: &Arc<str>,
+        call: &ModelCall,
+        key_name: Option<Arc<str>>,
+        touch: Touch<'_>,
+    ) {
         let told = [&call.session, &call.session_id].into_iter().find(|id| !id.is_empty());
         let name = match told {
-            Some(id) => std::borrow::Cow::Borrowed(id.as_str()),
-            None => format!("tree-{:016x}", act.who.root).into(),
+            Some(id) => id.as_str(),
+            None => {
+                self.scratch.clear();
+                self.scratch.push_str("tree-");
+                push_hex(&mut self.scratch, act.root);
+                &self.scratch
+            }
         };
-        let Some((name, known, _)) = self.sessions.entry(&name) else { return };
+        let Some((name, known, _)) = self.sessions.entry(name) else { return };
         known.span.add(act.mark.time);
         known.told |= told.is_some();
         if known.evidence.add(act.mark) {
@@ -193,10 +218,8 @@ impl State {
             known.sample = sample(&mut self.names, act.who.process);
         }
         known.used.add(act.amount);
-        if let Some(credential) = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty()) {
-            let names = &mut self.names;
-            let text = credential.fingerprint.as_str();
-            known.keys.entry_of(|known| **known == *text, || key(text), || names.share(text));
+        if let Some(one) = &key_name {
+            known.keys.entry_of(|known| is_same(known, one), || key(&**one), || one.clone());
         }
         let mut news = false;
         if call.orphaned {
@@ -212,7 +235,7 @@ impl State {
             let failed = call.status.is_some_and(|status| status >= 400);
             slot.add(failed, size.map(|size| mixed(act.dest_key, size)), process);
         }
-        touch(&|| Subject::Session(name.clone()), &mut known.dirty, news);
+        touch(&|| Subject::Session(name.clone()), &mut known.waits, Look::if_new(news));
     }
 
     fn coverage(&mut self, act: &Act<'_>, flow: &v1::Flow, touch: Touch<'_>) {
@@ -236,7 +259,7 @@ impl State {
             unseen.days.add(day, one);
             news = new;
         }
-        touch(&|| Subject::Principal(name.clone()), &mut known.dirty, news);
+        touch(&|| Subject::Principal(name.clone()), &mut known.waits, Look::if_new(news));
     }
 
     /// Notes the name that a connection goes by.
@@ -247,7 +270,7 @@ impl State {
         self.scratch.clear();
         self.scratch.push_str(flow);
         self.scratch.push('/');
-        push_number(&mut self.scratch, act.mark.sensor);
+        push_hex(&mut self.scratch, act.mark.sensor);
         let Some((_, known, _)) = self.connections.entry(&self.scratch) else { return };
         known.span.add(act.mark.time);
         if known.evidence.add(act.mark) {
@@ -271,6 +294,7 @@ impl State {
             amount: Amount::default(),
             dest: [""; 3],
             dest_key: 0,
+            root: 0,
             who,
         };
         let place = self.principal(&act, touch);
@@ -283,17 +307,38 @@ impl State {
             (known.place, known.path, known.client) =
                 (place, names.share(&file.path), names.share(&file.client));
         }
-        touch(&|| Subject::Access(name.clone()), &mut known.dirty, news);
+        touch(&|| Subject::Access(name.clone()), &mut known.waits, Look::if_new(news));
+    }
+
+    /// Key of the oldest process of a tree that means something.
+    fn root(&mut self, sensor: u64, host: &str, who: &Who<'_>) -> u64 {
+        let (pid, start) = who.root;
+        let hash = self.hasher.hash_one((sensor, pid, start));
+        if let Some((.., root)) =
+            self.roots.get(hash, |known| (known.0, known.1, known.2) == (sensor, pid, start))
+        {
+            return *root;
+        }
+        let root = key((host, pid, start));
+        self.roots.put(hash, (sensor, pid, start, root));
+        root
+    }
+}
+
+impl Look {
+    fn if_new(news: bool) -> Self {
+        if news { Self::Now } else { Self::Soon }
     }
 }
 
 impl Principal {
     /// Takes over what a later record says of the workload; whether it is something else than before.
-    fn about(&mut self, act: &Act<'_>, names: &mut Names) -> bool {
+    fn about(&mut self, act: &Act<'_>, names: &mut Names, hasher: &RandomState) -> bool {
         let Some(workload) = act.workload else { return false };
         self.about.0 = act.mark;
-        let known = &mut self.about.1;
-        let same = *known.host == *act.host && lasting(&known.workload) == lasting(workload);
+        // Compared by a hash with a key that nobody knows: to compare the texts would fetch each from memory.
+        let hash = hasher.hash_one((act.host, lasting(workload)));
+        let same = std::mem::replace(&mut self.about_hash, hash) == hash;
         if !same {
             let (id, kind, namespace, name, service_account, unit, spiffe_id, labels) = lasting(workload);
             let workload = Workload {
@@ -307,7 +352,7 @@ impl Principal {
                 labels: labels.clone(),
                 ..Workload::default()
             };
-            *known = About { host: names.share(act.host), workload };
+            self.about.1 = About { host: names.share(act.host), workload };
         }
         !same
     }
@@ -331,7 +376,8 @@ fn lasting(workload: &Workload) -> Lasting<'_> {
 }
 
 impl super::credential::Cred {
-    fn learn(&mut self, credential: &Credential, names: &mut Names) {
+    /// Takes over what a record says of the credential itself; whether that is a change.
+    fn learn(&mut self, credential: &Credential, names: &mut Names) -> bool {
         let known = &self.meta;
         let told = (&*known.provider, &*known.kind, &*known.lifetime, &*known.hint);
         let new = (
@@ -340,7 +386,8 @@ impl super::credential::Cred {
             credential.lifetime.as_str(),
             credential.hint.as_str(),
         );
-        if new > told {
+        let changed = new > told;
+        if changed {
             let (provider, kind, lifetime, hint) = new;
             self.meta = Meta {
                 provider: names.share(provider),
@@ -349,6 +396,7 @@ impl super::credential::Cred {
                 hint: names.share(hint),
             };
         }
+        changed
     }
 }
 
@@ -385,10 +433,15 @@ impl Use {
     }
 }
 
-/// Adds the digits of a number: a letter for each four bits, which is all that a key needs.
-fn push_number(text: &mut String, number: u64) {
-    let nibble = |shift: u32| char::from(b'a' + (number >> shift & 0xf) as u8);
-    text.extend((0..u64::BITS).step_by(4).map(nibble));
+/// Adds a number as sixteen hexadecimal digits.
+fn push_hex(text: &mut String, number: u64) {
+    let digit = |shift: u32| char::from_digit((number >> shift & 0xf) as u32, 16).unwrap_or_default();
+    text.extend((0..u64::BITS).step_by(4).rev().map(digit));
+}
+
+/// Whether two texts are the same; mostly they are in the same place, too.
+fn is_same(one: &Arc<str>, other: &Arc<str>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
 }
 
 /// The names that findings can be about.

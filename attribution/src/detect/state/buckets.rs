@@ -33,41 +33,48 @@ impl Amount {
     }
 }
 
-/// Amounts of the latest `N` periods in which anything was used, oldest first.
+/// Amounts of the latest `N` periods in which anything was used.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(in crate::detect) struct Buckets<const N: usize>(Vec<(u32, Amount)>);
+pub(in crate::detect) struct Buckets<const N: usize> {
+    latest: Option<(u32, Amount)>,
+    /// Those before it, oldest first.
+    earlier: Vec<(u32, Amount)>,
+}
 
 impl<const N: usize> Buckets<N> {
     /// Adds to the period `index`.
     pub(in crate::detect) fn add(&mut self, index: u32, amount: Amount) {
-        if let Some((last, sum)) = self.0.last_mut()
-            && *last == index
-        {
-            return sum.add(amount);
+        match &mut self.latest {
+            Some((known, sum)) if *known == index => sum.add(amount),
+            Some((known, _)) if *known > index => self.add_earlier(index, amount),
+            latest => {
+                if let Some((before, sum)) = latest.replace((index, amount)) {
+                    self.add_earlier(before, sum);
+                }
+            }
         }
-        match self.0.binary_search_by_key(&index, |(known, _)| *known) {
+    }
+
+    fn add_earlier(&mut self, index: u32, amount: Amount) {
+        let full = self.earlier.len() + 1 >= N;
+        match self.earlier.binary_search_by_key(&index, |(known, _)| *known) {
             Ok(at) => {
-                if let Some((_, sum)) = self.0.get_mut(at) {
+                if let Some((_, sum)) = self.earlier.get_mut(at) {
                     sum.add(amount);
                 }
             }
-            Err(0) if self.0.len() >= N => {}
-            Err(mut at) => {
-                if self.0.len() >= N {
-                    self.0.remove(0);
-                    at -= 1;
-                }
-                if self.0.is_empty() {
-                    self.0.reserve_exact(1);
-                }
-                self.0.insert(at, (index, amount));
+            Err(0) if full => {}
+            Err(at) if full => {
+                self.earlier.remove(0);
+                self.earlier.insert(at - 1, (index, amount));
             }
+            Err(at) => self.earlier.insert(at, (index, amount)),
         }
     }
 
     /// The periods and their amounts, oldest first.
     pub(in crate::detect) fn iter(&self) -> impl DoubleEndedIterator<Item = (u32, Amount)> {
-        self.0.iter().copied()
+        self.earlier.iter().copied().chain(self.latest)
     }
 
     /// What was used in the periods `from` and later.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Waits;
 use super::buckets::Buckets;
 use super::keyed::Keyed;
 use super::names::Dest;
@@ -28,8 +29,8 @@ pub(in crate::detect) struct Cred {
     pub(in crate::detect) span: Span,
     /// Its users, by place and program.
     pub(in crate::detect) uses: Keyed<Use, MAX_USES>,
-    /// Whether it is waiting to be looked at.
-    pub(in crate::detect) dirty: bool,
+    /// Whether it waits to be looked at.
+    pub(in crate::detect) waits: Waits,
 }
 
 /// What does not depend on who uses it. Of two opinions the greater one wins, in any order.

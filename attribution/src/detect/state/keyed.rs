@@ -1,5 +1,7 @@
 //! Small bounded sets whose content does not depend on the order of arrival.
 
+use super::few::Few;
+
 /// Values that are looked through before a key is made: making one costs as much as looking at about so many.
 const FEW: usize = 4;
 
@@ -10,35 +12,32 @@ const FEW: usize = 4;
 /// the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::detect) struct Keyed<V, const N: usize> {
-    items: Vec<(u64, V)>,
+    items: Few<(u64, V)>,
     /// Whether there were more than `N`.
     pub(in crate::detect) overflowed: bool,
 }
 
 impl<V, const N: usize> Default for Keyed<V, N> {
     fn default() -> Self {
-        Self { items: Vec::new(), overflowed: false }
+        Self { items: Few::default(), overflowed: false }
     }
 }
 
 impl<V, const N: usize> Keyed<V, N> {
     /// The value of `key` and whether it is new; made by `new` when it is and belongs to the kept ones.
     pub(in crate::detect) fn entry(&mut self, key: u64, new: impl FnOnce() -> V) -> Option<(&mut V, bool)> {
-        match self.items.binary_search_by_key(&key, |(known, _)| *known) {
-            Ok(at) => self.items.get_mut(at).map(|(_, value)| (value, false)),
+        match self.find(key) {
+            Ok(at) => self.at(at).map(|value| (value, false)),
             Err(at) => {
-                if self.items.len() >= N {
+                if self.len() >= N {
                     self.overflowed = true;
                     if at >= N {
                         return None;
                     }
-                    self.items.truncate(N - 1);
-                }
-                if self.items.is_empty() {
-                    self.items.reserve_exact(1);
+                    self.items.pop();
                 }
                 self.items.insert(at, (key, new()));
-                self.items.get_mut(at).map(|(_, value)| (value, true))
+                self.at(at).map(|value| (value, true))
             }
         }
     }
@@ -50,32 +49,32 @@ impl<V, const N: usize> Keyed<V, N> {
         key: impl FnOnce() -> u64,
         new: impl FnOnce() -> V,
     ) -> Option<(&mut V, bool)> {
-        let few = self.items.len() <= FEW;
-        match self.items.iter().position(|(_, value)| few && is(value)) {
-            Some(at) => self.items.get_mut(at).map(|(_, value)| (value, false)),
+        let few = self.len() <= FEW;
+        match self.items.as_slice().iter().position(|(_, value)| few && is(value)) {
+            Some(at) => self.at(at).map(|value| (value, false)),
             None => self.entry(key(), new),
         }
     }
 
     /// The values, in the order of their keys.
     pub(in crate::detect) fn values(&self) -> impl Iterator<Item = &V> {
-        self.items.iter().map(|(_, value)| value)
+        self.items.as_slice().iter().map(|(_, value)| value)
     }
 
     /// The keys, smallest first.
     pub(in crate::detect) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
-        self.items.iter().map(|(key, _)| *key)
+        self.items.as_slice().iter().map(|(key, _)| *key)
     }
 
     /// Values kept.
     pub(in crate::detect) fn len(&self) -> usize {
-        self.items.len()
+        self.items.as_slice().len()
     }
 
     /// Takes over `other`; `join` adds a value to the one with the same key.
     pub(in crate::detect) fn merge(&mut self, other: Self, join: impl Fn(&mut V, V)) {
         self.overflowed |= other.overflowed;
-        for (key, value) in other.items {
+        for (key, value) in other.items.into_iter() {
             let mut value = Some(value);
             // An old value is joined below; a new one is moved in here.
             let Some((known, new)) = self.entry_with(key, &mut value) else { continue };
@@ -85,9 +84,18 @@ impl<V, const N: usize> Keyed<V, N> {
         }
     }
 
+    /// Where `key` is, or would have to be.
+    fn find(&self, key: u64) -> Result<usize, usize> {
+        self.items.as_slice().binary_search_by_key(&key, |(known, _)| *known)
+    }
+
+    fn at(&mut self, at: usize) -> Option<&mut V> {
+        self.items.as_mut_slice().get_mut(at).map(|(_, value)| value)
+    }
+
     fn entry_with(&mut self, key: u64, value: &mut Option<V>) -> Option<(&mut V, bool)> {
-        match self.items.binary_search_by_key(&key, |(known, _)| *known) {
-            Ok(at) => self.items.get_mut(at).map(|(_, known)| (known, false)),
+        match self.find(key) {
+            Ok(at) => self.at(at).map(|known| (known, false)),
             Err(_) => {
                 let taken = value.take()?;
                 self.entry(key, || taken)

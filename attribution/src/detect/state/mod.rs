@@ -8,7 +8,9 @@ pub(super) mod access;
 pub(super) mod apply;
 pub(super) mod buckets;
 pub(super) mod credential;
+pub(super) mod few;
 pub(super) mod keyed;
+pub(super) mod memo;
 pub(super) mod names;
 pub(super) mod principal;
 pub(super) mod report;
@@ -19,6 +21,7 @@ pub(super) mod span;
 pub(super) mod table;
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -26,6 +29,7 @@ use proto::v1;
 
 use access::Access;
 use credential::Cred;
+use memo::Memo;
 use names::{Names, key};
 use principal::Principal;
 use report::Reports;
@@ -65,8 +69,11 @@ pub(super) struct State {
     /// Earliest time of any record.
     pub(super) since: Option<u64>,
     pub(super) dropped: Dropped,
-    /// Key of the sensor that the last record came from: the next is most often its as well.
-    last_sensor: u64,
+    /// Keys of the sensors that records came from lately.
+    recent: Memo<u64>,
+    /// Keys of process trees seen lately, by sensor, id and start of their oldest process.
+    roots: Memo<(u64, u32, u64, u64)>,
+    hasher: RandomState,
     /// Where names that are put together are written.
     scratch: String,
 }
@@ -103,6 +110,24 @@ pub(super) enum Subject {
     All,
 }
 
+/// How soon something is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Something new was learned.
+    Now,
+    /// With the next second of the records.
+    Soon,
+    /// With the next sweep: only counts and times went on.
+    Later,
+}
+
+/// What a subject waits for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waits {
+    pub(super) soon: bool,
+    pub(super) later: bool,
+}
+
 impl Default for State {
     fn default() -> Self {
         Self {
@@ -117,7 +142,9 @@ impl Default for State {
             now: 0,
             since: None,
             dropped: Dropped::default(),
-            last_sensor: 0,
+            recent: Memo::default(),
+            roots: Memo::default(),
+            hasher: RandomState::default(),
             scratch: String::new(),
         }
     }
@@ -135,17 +162,16 @@ impl State {
             .chain([Subject::All])
     }
 
-    /// Marks a subject as waiting to be looked at, or not; whether that is a change.
-    pub(super) fn set_dirty(&mut self, subject: &Subject, dirty: bool) -> bool {
-        let known = match subject {
-            Subject::Credential(name) => self.credentials.get_mut(name).map(|(_, known)| &mut known.dirty),
-            Subject::Principal(name) => self.principals.get_mut(name).map(|(_, known)| &mut known.dirty),
-            Subject::Session(name) => self.sessions.get_mut(name).map(|(_, known)| &mut known.dirty),
-            Subject::Access(name) => self.accesses.get_mut(name).map(|(_, known)| &mut known.dirty),
-            Subject::Sensor(key) => self.sensors.get_mut(key).map(|known| &mut known.dirty),
+    /// What a subject waits for.
+    pub(super) fn waits(&mut self, subject: &Subject) -> Option<&mut Waits> {
+        match subject {
+            Subject::Credential(name) => self.credentials.get_mut(name).map(|(_, known)| &mut known.waits),
+            Subject::Principal(name) => self.principals.get_mut(name).map(|(_, known)| &mut known.waits),
+            Subject::Session(name) => self.sessions.get_mut(name).map(|(_, known)| &mut known.waits),
+            Subject::Access(name) => self.accesses.get_mut(name).map(|(_, known)| &mut known.waits),
+            Subject::Sensor(key) => self.sensors.get_mut(key).map(|known| &mut known.waits),
             Subject::All => None,
-        };
-        known.is_some_and(|known| std::mem::replace(known, dirty) != dirty)
+        }
     }
 
     /// What was not used.
@@ -192,22 +218,29 @@ impl State {
         static NONE: v1::Sensor = v1::Sensor { host: String::new(), boot_id: String::new(), seq: 0 };
         let sensor = sensor.unwrap_or(&NONE);
         let same = |known: &Sensor| *known.host == *sensor.host && *known.boot_id == *sensor.boot_id;
-        if !self.sensors.get(&self.last_sensor).is_some_and(same) {
-            self.last_sensor = key((&sensor.host, &sensor.boot_id));
-            if !self.sensors.contains_key(&self.last_sensor) {
-                if self.sensors.len() >= MAX_SENSORS {
-                    self.dropped.sensors += 1;
-                    return None;
+        let hash = self.hasher.hash_one((&sensor.host, &sensor.boot_id));
+        let recent = self.recent.get(hash, |known| self.sensors.get(known).is_some_and(same));
+        let name = match recent {
+            Some(known) => *known,
+            None => {
+                let name = key((&sensor.host, &sensor.boot_id));
+                if !self.sensors.contains_key(&name) {
+                    if self.sensors.len() >= MAX_SENSORS {
+                        self.dropped.sensors += 1;
+                        return None;
+                    }
+                    let known = Sensor {
+                        host: sensor.host.as_str().into(),
+                        boot_id: sensor.boot_id.as_str().into(),
+                        ..Sensor::default()
+                    };
+                    self.sensors.insert(name, known);
                 }
-                let known = Sensor {
-                    host: sensor.host.as_str().into(),
-                    boot_id: sensor.boot_id.as_str().into(),
-                    ..Sensor::default()
-                };
-                self.sensors.insert(self.last_sensor, known);
+                self.recent.put(hash, name);
+                name
             }
-        }
-        let known = self.sensors.get_mut(&self.last_sensor)?;
+        };
+        let known = self.sensors.get_mut(&name)?;
         match known.seen.take(sensor.seq) {
             Arrival::New => {}
             Arrival::Repeated => {
@@ -222,6 +255,6 @@ impl State {
         known.last = known.last.max(time);
         self.now = self.now.max(time);
         self.since = Some(self.since.map_or(time, |since| since.min(time)));
-        Some(Mark { time, seq: sensor.seq, sensor: self.last_sensor })
+        Some(Mark { time, seq: sensor.seq, sensor: name })
     }
 }

@@ -1,10 +1,12 @@
 //! Text that many entries share, held once.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+
+use super::memo::Memo;
 
 /// Texts held before those that nobody uses any more are dropped.
 const FIRST_SWEEP: usize = 4096;
@@ -14,6 +16,9 @@ const FIRST_SWEEP: usize = 4096;
 pub(in crate::detect) struct Names {
     known: HashSet<Arc<str>, RandomState>,
     dests: HashSet<Arc<Dest>, RandomState>,
+    /// Destinations that were asked for lately.
+    recent: Memo<Arc<Dest>>,
+    hasher: RandomState,
     sweep_at: usize,
 }
 
@@ -26,11 +31,19 @@ pub(in crate::detect) struct Dest {
     pub(in crate::detect) host: Arc<str>,
     /// Model, as requested or else as served.
     pub(in crate::detect) model: Arc<str>,
+    /// The [`key`] of the three.
+    pub(in crate::detect) key: u64,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { known: HashSet::default(), dests: HashSet::default(), sweep_at: FIRST_SWEEP }
+        Self {
+            known: HashSet::default(),
+            dests: HashSet::default(),
+            recent: Memo::default(),
+            hasher: RandomState::default(),
+            sweep_at: FIRST_SWEEP,
+        }
     }
 }
 
@@ -47,8 +60,28 @@ impl Names {
     }
 
     /// The shared form of a destination.
-    pub(in crate::detect) fn dest(&mut self, [provider, host, model]: [&str; 3]) -> Arc<Dest> {
-        let dest = Dest { provider: self.share(provider), host: self.share(host), model: self.share(model) };
+    pub(in crate::detect) fn dest(&mut self, parts: [&str; 3]) -> Arc<Dest> {
+        let hash = self.hasher.hash_one(parts);
+        if let Some(known) = self.recent.get(hash, |known| known.is(parts)) {
+            return known.clone();
+        }
+        let known = self.intern(parts);
+        self.recent.put(hash, known.clone());
+        known
+    }
+
+    /// The key of a destination.
+    pub(in crate::detect) fn dest_key(&mut self, parts: [&str; 3]) -> u64 {
+        let hash = self.hasher.hash_one(parts);
+        match self.recent.get(hash, |known| known.is(parts)) {
+            Some(known) => known.key,
+            None => self.dest(parts).key,
+        }
+    }
+
+    fn intern(&mut self, parts: [&str; 3]) -> Arc<Dest> {
+        let [provider, host, model] = parts.map(|part| self.share(part));
+        let dest = Dest { provider, host, model, key: key(parts) };
         if let Some(known) = self.dests.get(&dest) {
             return known.clone();
         }
@@ -60,10 +93,17 @@ impl Names {
     /// Drops what only this table holds. The next sweep comes when it has doubled, so it costs little.
     fn sweep(&mut self) {
         if self.known.len() >= self.sweep_at {
+            self.recent.clear();
             self.dests.retain(|dest| Arc::strong_count(dest) > 1);
             self.known.retain(|text| Arc::strong_count(text) > 1);
             self.sweep_at = (2 * self.known.len()).max(FIRST_SWEEP);
         }
+    }
+}
+
+impl Dest {
+    fn is(&self, [provider, host, model]: [&str; 3]) -> bool {
+        *self.host == *host && *self.model == *model && *self.provider == *provider
     }
 }
 

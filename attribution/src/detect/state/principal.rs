@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proto::v1::Workload;
 
+use super::Waits;
 use super::buckets::Buckets;
 use super::credential::{MAX_DAYS, Sample};
 use super::keyed::Keyed;
@@ -25,6 +26,8 @@ pub(in crate::detect) const UNSEEN_DAYS: usize = 8;
 pub(in crate::detect) struct Principal {
     /// What it is, by the latest record, and which record that was.
     pub(in crate::detect) about: (Mark, About),
+    /// A hash of what it is, for the detector that learned it.
+    pub(in crate::detect) about_hash: u64,
     /// All records of it.
     pub(in crate::detect) span: Span,
     /// Which records name it first.
@@ -41,8 +44,8 @@ pub(in crate::detect) struct Principal {
     pub(in crate::detect) read: Buckets<UNSEEN_DAYS>,
     /// Flows whose content was not read.
     pub(in crate::detect) unseen: Keyed<Unseen, MAX_UNSEEN>,
-    /// Whether it is waiting to be looked at.
-    pub(in crate::detect) dirty: bool,
+    /// Whether it waits to be looked at.
+    pub(in crate::detect) waits: Waits,
 }
 
 /// What a principal is.
@@ -74,7 +77,7 @@ impl Entry for Principal {
 
     fn merge(&mut self, other: Self) {
         if other.about.0 > self.about.0 {
-            self.about = other.about;
+            (self.about, self.about_hash) = (other.about, other.about_hash);
         }
         self.span.merge(&other.span);
         if self.evidence.merge(&other.evidence) {

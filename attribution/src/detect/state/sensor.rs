@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proto::v1::Status;
 
+use super::Waits;
 use super::seen::Seen;
 use super::span::Mark;
 
@@ -26,8 +27,8 @@ pub(in crate::detect) struct Sensor {
     pub(in crate::detect) statuses: BTreeMap<u64, Health>,
     /// Its latest record.
     pub(in crate::detect) last: u64,
-    /// Whether it is waiting to be looked at.
-    pub(in crate::detect) dirty: bool,
+    /// Whether it waits to be looked at.
+    pub(in crate::detect) waits: Waits,
 }
 
 /// What a status record says of the sensor's health.

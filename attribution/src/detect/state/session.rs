@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Waits;
 use super::buckets::Amount;
 use super::credential::Sample;
 use super::keyed::Keyed;
@@ -40,8 +41,8 @@ pub(in crate::detect) struct Session {
     pub(in crate::detect) told: bool,
     /// The latest slots, oldest first.
     pub(in crate::detect) slots: Vec<Slot>,
-    /// Whether it is waiting to be looked at.
-    pub(in crate::detect) dirty: bool,
+    /// Whether it waits to be looked at.
+    pub(in crate::detect) waits: Waits,
 }
 
 /// The calls of ten minutes.

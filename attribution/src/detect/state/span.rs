@@ -1,5 +1,7 @@
 //! When something was seen, how often, and which records say so.
 
+use super::few::Few;
+
 /// Records kept as evidence for one participant: the earliest ones.
 const MAX_EVIDENCE: usize = 4;
 
@@ -26,8 +28,12 @@ pub(in crate::detect) struct Span {
 }
 
 /// The earliest records of a kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::detect) struct Evidence(Vec<Mark>);
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::detect) struct Evidence {
+    marks: Few<Mark>,
+    /// Time after which no record belongs to the earliest; 0 while there are few.
+    until: u64,
+}
 
 impl Span {
     /// Counts a record.
@@ -48,23 +54,25 @@ impl Span {
 impl Evidence {
     /// Takes a record if it is one of the earliest; whether it is the very earliest.
     pub(in crate::detect) fn add(&mut self, mark: Mark) -> bool {
-        if self.0.len() == MAX_EVIDENCE && self.0.last().is_some_and(|last| *last <= mark) {
+        if self.until != 0 && mark.time > self.until {
             return false;
         }
-        let at = self.0.partition_point(|known| *known < mark);
-        if self.0.get(at) == Some(&mark) {
+        let at = self.marks().partition_point(|known| *known < mark);
+        if at == MAX_EVIDENCE || self.marks().get(at) == Some(&mark) {
             return false;
         }
-        self.0.truncate(MAX_EVIDENCE - 1);
-        self.0.reserve_exact(1);
-        self.0.insert(at, mark);
+        if self.marks().len() == MAX_EVIDENCE {
+            self.marks.pop();
+        }
+        self.marks.insert(at, mark);
+        self.until = self.marks().get(MAX_EVIDENCE - 1).map_or(0, |last| last.time);
         at == 0
     }
 
     /// Takes over `other`'s records; whether one of them is the earliest now.
     pub(in crate::detect) fn merge(&mut self, other: &Self) -> bool {
         let mut earliest = false;
-        for mark in &other.0 {
+        for mark in other.marks() {
             earliest |= self.add(*mark);
         }
         earliest
@@ -72,7 +80,7 @@ impl Evidence {
 
     /// The records, earliest first.
     pub(in crate::detect) fn marks(&self) -> &[Mark] {
-        &self.0
+        self.marks.as_slice()
     }
 }
 

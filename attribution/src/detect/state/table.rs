@@ -1,9 +1,10 @@
 //! Bounded tables of what findings are about.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 /// Part of a full table that makes room at once: those seen least recently.
 const MAKE_ROOM: usize = 8;
@@ -19,7 +20,9 @@ pub(in crate::detect) trait Entry: Default {
 /// Values by name, at most `limit`.
 #[derive(Debug)]
 pub(in crate::detect) struct Table<V> {
-    places: HashMap<Arc<str>, u32, RandomState>,
+    /// Names, and where in `items` each is. The name stands here, too, so that it and the item are fetched at once.
+    places: HashTable<(Arc<str>, u32)>,
+    hasher: RandomState,
     items: Vec<(Arc<str>, V)>,
     limit: usize,
     /// Values forgotten because the table was full.
@@ -29,19 +32,23 @@ pub(in crate::detect) struct Table<V> {
 impl<V: Entry> Table<V> {
     /// An empty table.
     pub(in crate::detect) fn new(limit: usize) -> Self {
-        Self { places: HashMap::default(), items: Vec::new(), limit, forgotten: 0 }
+        let (places, hasher) = (HashTable::new(), RandomState::default());
+        Self { places, hasher, items: Vec::new(), limit, forgotten: 0 }
     }
 
     /// The value of `name`, made when there is none; with its shared name and whether it is new.
     pub(in crate::detect) fn entry(&mut self, name: &str) -> Option<(&Arc<str>, &mut V, bool)> {
-        let known = self.places.get(name).copied();
+        let hash = self.hasher.hash_one(name);
+        let known = self.find(hash, name);
         let at = match known {
             Some(at) => at,
             None => {
                 self.make_room();
-                let (name, at): (Arc<str>, _) = (name.into(), u32::try_from(self.items.len()).ok()?);
+                let at = u32::try_from(self.items.len()).ok()?;
+                let name: Arc<str> = name.into();
                 self.items.push((name.clone(), V::default()));
-                self.places.insert(name, at);
+                let hasher = &self.hasher;
+                self.places.insert_unique(hash, (name, at), |(name, _)| hasher.hash_one(&**name));
                 at
             }
         };
@@ -51,12 +58,14 @@ impl<V: Entry> Table<V> {
 
     /// The value of `name`.
     pub(in crate::detect) fn get(&self, name: &str) -> Option<&V> {
-        self.items.get(*self.places.get(name)? as usize).map(|(_, value)| value)
+        let at = self.find(self.hasher.hash_one(name), name)?;
+        self.items.get(at as usize).map(|(_, value)| value)
     }
 
     /// The shared form of `name`, and its value.
     pub(in crate::detect) fn get_mut(&mut self, name: &str) -> Option<(&Arc<str>, &mut V)> {
-        self.items.get_mut(*self.places.get(name)? as usize).map(|(name, value)| (&*name, value))
+        let at = self.find(self.hasher.hash_one(name), name)?;
+        self.items.get_mut(at as usize).map(|(name, value)| (&*name, value))
     }
 
     /// All of them, in no order.
@@ -79,6 +88,10 @@ impl<V: Entry> Table<V> {
         }
     }
 
+    fn find(&self, hash: u64, name: &str) -> Option<u32> {
+        self.places.find(hash, |(known, _)| **known == *name).map(|(_, at)| *at)
+    }
+
     fn make_room(&mut self) {
         if self.items.len() < self.limit {
             return;
@@ -89,15 +102,28 @@ impl<V: Entry> Table<V> {
         let newest_going = *newest_going;
         // Of many that were seen at the same time no more than this go.
         let mut left = going;
-        self.items.retain(|(_, value)| {
-            let goes = left > 0 && value.last() <= newest_going;
-            left -= usize::from(goes);
-            !goes
-        });
+        // From the end: what takes the place of one that goes was looked at already.
+        for at in (0..self.items.len()).rev() {
+            let goes = self.items.get(at).is_some_and(|(_, value)| value.last() <= newest_going);
+            if goes && left > 0 {
+                left -= 1;
+                self.remove(at);
+            }
+        }
         self.forgotten += (going - left) as u64;
-        self.places.clear();
-        for (at, (name, _)) in (0..).zip(&self.items) {
-            self.places.insert(name.clone(), at);
+    }
+
+    /// Removes the item at `at`; the last one takes its place.
+    fn remove(&mut self, at: usize) {
+        let (gone, _) = self.items.swap_remove(at);
+        let hash = self.hasher.hash_one(&*gone);
+        if let Ok(place) = self.places.find_entry(hash, |(name, _)| Arc::ptr_eq(name, &gone)) {
+            place.remove();
+        }
+        let Some((moved, _)) = self.items.get(at) else { return };
+        let hash = self.hasher.hash_one(&**moved);
+        if let Some(place) = self.places.find_mut(hash, |(name, _)| Arc::ptr_eq(name, moved)) {
+            place.1 = at as u32;
         }
     }
 }

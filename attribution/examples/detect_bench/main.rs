@@ -1,6 +1,9 @@
 //! How fast the detector is and how much it remembers; run by `cargo xtask bench detect`.
 //!
-//! Prints one JSON object. `--log FILE` also writes the records as JSON lines, for another program to count.
+//! Prints one JSON object. `--log FILE` writes the records of a fleet as JSON lines instead, for another program to
+//! count; `--fleet` measures nothing but these, for a profiler.
+
+mod mix;
 
 use std::{
     fs::File,
@@ -9,27 +12,27 @@ use std::{
 };
 
 use attribution::detect::Detector;
+use mix::{Mix, START};
 use proto::v1::{
     Ancestor, Cost, Credential, Endpoint, ModelCall, Process, Record, Sensor, Tokens, Workload, record::Body,
 };
 
-/// 2026-03-10.
-const START: u64 = 20_522 * 86_400_000_000_000;
-/// Records made at once, which are used again with new numbers and times. All of them together are about 100 MB, so
-/// that each is read from memory.
-const BATCH: u64 = 50_000;
-/// As few as have every user of every credential: they stay in the cache, as records that were just made.
-const FRESH: u64 = 3_000;
-/// Records of the measurement of speed, and nanoseconds between them: as a busy fleet makes them.
-const RECORDS: u64 = 2_100_000;
-const STEP: u64 = 1_000;
-/// The same as one host makes them: rules are then evaluated about three times a record.
-const HOST_RECORDS: u64 = 210_000;
-const HOST_STEP: u64 = 10_000_000;
-/// Credentials and principals of the measurement of memory.
+/// Records that are made, then taken by the detector, at once: as those of a batch that was just read.
+const TOGETHER: u64 = 1000;
+/// Records of each measurement of speed.
+const RECORDS: u64 = 1_000_000;
+/// A fleet: hosts, services, and nanoseconds between two calls.
+const FLEET: (u64, u64, u64) = (50, 1000, 1_000_000);
+/// One host.
+const HOST: (u64, u64, u64) = (1, 12, 10_000_000);
+/// Records of the log that other programs count.
+const LOG_RECORDS: usize = 200_000;
+/// Credentials and principals of the measurement of memory, and nanoseconds between its records.
 const CREDENTIALS: u64 = 1_000_000;
 const PRINCIPALS: u64 = 100_000;
+const STEP: u64 = 1_000;
 
+/// The record of a call, with another principal and another credential for each number up to these.
 fn record(index: u64, principals: u64, credentials: u64) -> Record {
     let place = index % principals;
     let call = ModelCall {
@@ -103,21 +106,36 @@ fn cpu_ns() -> u64 {
     text.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
-/// Records a second of processor time, of `records` that are `step` nanoseconds apart and made `together`; findings
-/// told.
-fn speed(records: u64, step: u64, together: u64) -> (f64, u64) {
-    let mut batch: Vec<Record> = (0..together).map(|index| record(index, 1000, 1500)).collect();
+/// Records a second of processor time for records that `next` makes; findings told.
+fn speed(mut next: impl FnMut() -> Record) -> (f64, u64) {
     let mut detector = Detector::new(Arc::default());
     let (mut spent, mut findings) = (0, 0);
-    for from in (0..records).step_by(together as usize) {
-        renumber(&mut batch, from, step);
+    for _ in 0..RECORDS / TOGETHER {
+        let batch: Vec<Record> = (0..TOGETHER).map(|_| next()).collect();
         let start = cpu_ns();
         for record in &batch {
             findings += detector.record(record).len() as u64;
         }
         spent += cpu_ns().saturating_sub(start);
     }
-    (records as f64 * 1e9 / spent as f64, findings)
+    (RECORDS as f64 * 1e9 / spent as f64, findings)
+}
+
+fn mix((hosts, services, step): (u64, u64, u64)) -> impl FnMut() -> Record {
+    let mut mix = Mix::new(hosts, services, step);
+    move || mix.next().unwrap_or_default()
+}
+
+/// Each record with a credential that was never seen: the worst that can come.
+fn new_credentials() -> impl FnMut() -> Record {
+    let mut index = 0;
+    move || {
+        let mut one = [record(index, FLEET.1, u64::MAX)];
+        renumber(&mut one, index, FLEET.2);
+        index += 1;
+        let [one] = one;
+        one
+    }
 }
 
 /// Bytes of resident memory for a principal and for a credential used by one of them.
@@ -148,29 +166,34 @@ fn main() -> std::io::Result<()> {
         && flag == "--log"
     {
         let mut out = BufWriter::new(File::create(path)?);
-        let mut batch: Vec<Record> = (0..BATCH).map(|index| record(index, 1000, 1500)).collect();
-        for from in [0, BATCH, 2 * BATCH, 3 * BATCH] {
-            renumber(&mut batch, from, STEP);
-            for record in &batch {
-                serde_json::to_writer(&mut out, record)?;
-                out.write_all(b"\n")?;
-            }
+        let (hosts, services, step) = FLEET;
+        for record in Mix::new(hosts, services, step).take(LOG_RECORDS) {
+            serde_json::to_writer(&mut out, &record)?;
+            out.write_all(b"\n")?;
         }
         return out.flush();
     }
+    // For a profiler.
+    if let [_, flag] = arguments.as_slice()
+        && flag == "--fleet"
+    {
+        println!("{}", speed(mix(FLEET)).0.round());
+        return Ok(());
+    }
     let (per_principal, per_credential, [credentials, principals, sessions]) = memory();
     let rss = rss_kib();
-    let (per_second, findings) = speed(RECORDS, STEP, FRESH);
-    let (cold_per_second, _) = speed(RECORDS, STEP, BATCH);
-    let (host_per_second, _) = speed(HOST_RECORDS, HOST_STEP, FRESH);
+    let (fleet, fleet_findings) = speed(mix(FLEET));
+    let (host, host_findings) = speed(mix(HOST));
+    let (new, _) = speed(new_credentials());
     println!(
         "{}",
         serde_json::json!({
-            "records_per_second": per_second.round(),
-            "cold_records_per_second": cold_per_second.round(),
-            "host_records_per_second": host_per_second.round(),
+            "fleet_records_per_second": fleet.round(),
+            "host_records_per_second": host.round(),
+            "new_credentials_per_second": new.round(),
             "records": RECORDS,
-            "findings": findings,
+            "fleet_findings": fleet_findings,
+            "host_findings": host_findings,
             "bytes_per_principal": per_principal,
             "bytes_per_credential": per_credential,
             "credentials": credentials,
