@@ -1,8 +1,11 @@
 //! A batch of a sensor, checked against its certificate. Pure.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use proto::v1::{Batch, Record, record::Body};
 use thiserror::Error;
+use zstd::bulk::Decompressor;
 
 use crate::peer::Peer;
 
@@ -56,9 +59,7 @@ pub fn check(peer: &Peer, batch: &Batch) -> Result<Checked, Refused> {
     if batch.boot_id.is_empty() || batch.boot_id.len() > MAX_BOOT_ID {
         return Err(Refused::Malformed("the batch names no boot"));
     }
-    let lines = zstd::bulk::decompress(&batch.lines, MAX_LINES_BYTES)
-        .map_err(|_| Refused::Malformed("the lines are no zstd frame, or too long"))?;
-    let lines = Bytes::from(lines);
+    let lines = unpack(&batch.lines).ok_or(Refused::Malformed("the lines are no zstd frame, or too long"))?;
     let mut checked = Checked { boot_id: batch.boot_id.clone(), records: Vec::new() };
     let (mut before, mut start) = (0, 0);
     while start < lines.len() {
@@ -89,6 +90,25 @@ pub fn check(peer: &Peer, batch: &Batch) -> Result<Checked, Refused> {
         checked.records.push(Arrived { line, seq, record });
     }
     Ok(checked)
+}
+
+thread_local! {
+    /// One for each thread: it is larger than most batches.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// The lines of a batch; nothing when they are more than [`MAX_LINES_BYTES`] or no zstd frame.
+fn unpack(packed: &[u8]) -> Option<Bytes> {
+    // Room for what the frame says that it holds, and no more than is allowed: it may lie, and fails then.
+    let said = zstd::zstd_safe::get_frame_content_size(packed).ok()?;
+    let room = said.map_or(MAX_LINES_BYTES, |said| usize::try_from(said).unwrap_or(usize::MAX));
+    let room = room.min(MAX_LINES_BYTES);
+    UNPACKER.with_borrow_mut(|unpacker| {
+        if unpacker.is_none() {
+            *unpacker = Decompressor::new().ok();
+        }
+        unpacker.as_mut()?.decompress(packed, room).ok().map(Bytes::from)
+    })
 }
 
 /// As much of a foreign name as a message needs.

@@ -270,15 +270,18 @@ impl Writer {
 
     fn take(&mut self, requests: impl Iterator<Item = Request>) {
         let mut waiting: Vec<Waiting> = Vec::new();
+        let mut peers = HashSet::new();
         let (mut lines, mut bytes) = (0, 0);
         for request in requests {
             match request {
                 Request::Batch(peer, batch, reply) => {
                     // What is new in it may depend on what becomes of an earlier one.
-                    let again = waiting.iter().any(|one| one.stream.peer == peer);
+                    let again = !peers.insert(peer.clone());
                     if again || lines >= GROUP_LINES || bytes >= GROUP_BYTES {
                         self.finish(mem::take(&mut waiting));
                         (lines, bytes) = (0, 0);
+                        peers.clear();
+                        peers.insert(peer.clone());
                     }
                     let (stream, judged) = self.intake.judge(&peer, batch);
                     lines += judged.fresh.len();
