@@ -18,7 +18,7 @@ use proto::v1::{
 };
 
 /// Records that are made, then taken by the detector, at once: as those of a batch that was just read.
-const TOGETHER: u64 = 1000;
+const TOGETHER: u64 = 100;
 /// Records of each measurement of speed.
 const RECORDS: u64 = 1_000_000;
 /// A fleet: hosts, services, and nanoseconds between two calls.

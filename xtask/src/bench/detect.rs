@@ -20,7 +20,7 @@ db = duckdb.connect()
 db.execute('SET threads = 1')
 start = time.perf_counter()
 db.execute('''CREATE TABLE calls AS SELECT model_call.credential.fingerprint AS key, model_call.workload.id AS workload,
-  model_call.tokens.input + model_call.tokens.output AS tokens, time FROM read_json(?, format = 'newline_delimited')
+  model_call.tokens.input + model_call.tokens.output AS tokens, epoch_ns(time) AS time FROM read_json(?, format = 'newline_delimited')
   WHERE kind = 'model_call' ''', [sys.argv[1]])
 read = time.perf_counter()
 rows = db.execute('''SELECT key, workload, count(*), sum(tokens), min(time), max(time) FROM calls GROUP BY key, workload''').fetchall()
