@@ -12,3 +12,4 @@ mod http;
 mod packet;
 mod process;
 mod tls;
+mod wire;

@@ -18,8 +18,9 @@ use sensor_common::{
 };
 
 use super::{
-    aead, cleartext,
+    cleartext,
     packet::{self, TCP, UDP},
+    wire,
 };
 use crate::{
     emit::{self, Urgency},
@@ -48,7 +49,7 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
     let transport = packet::transport(ctx)?;
     if transport.protocol == TCP {
         cleartext::received(ctx, transport.offset);
-        return aead::received(ctx, transport.offset);
+        return wire::received(ctx, transport.offset);
     }
     if transport.protocol != UDP {
         return None;

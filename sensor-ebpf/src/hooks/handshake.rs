@@ -21,8 +21,9 @@ use sensor_common::{
 };
 
 use super::{
-    aead, cleartext, http,
+    cleartext, http,
     packet::{self, Payload, TCP, UDP},
+    wire,
 };
 use crate::{
     emit::{self, Urgency},
@@ -60,7 +61,7 @@ fn look(ctx: &SkBuffContext) -> Option<()> {
     let entry = flows::find(cookie)?;
     let flow = entry.flow();
     if flow.state == state::DONE && flow.random != [0; 16] && transport.protocol == TCP {
-        aead::sent(ctx, cookie, Handle { bytes: flow.random }, payload.offset, payload.len);
+        wire::sent(ctx, cookie, Handle { bytes: flow.random }, payload.offset, payload.len);
         return None;
     }
     if flow.state == state::DONE || payload.len == 0 {
