@@ -106,7 +106,10 @@ fn one_key_on_two_hosts_is_one_finding_that_names_both_within_seconds() -> Resul
 fn the_http_interface_is_what_its_description_says() -> Result<()> {
     let schemathesis = setup::schemathesis()?;
     let collector = Collector::start(&["web-1"])?;
+    let scratch = Scratch::new("schemathesis")?;
     let mut run = Command::new(schemathesis);
+    // It leaves files where it runs.
+    run.current_dir(scratch.path());
     run.args(["run", &format!("{}/openapi.json", collector.questions())])
         .args(["--header", &format!("Authorization: Bearer {}", collector.token()?)])
         .args(["--tls-verify", &collector.ca().to_string_lossy()])

@@ -3,10 +3,7 @@
 use attribution::filter::{FIELDS, Field, KINDS, MAX_LAST, Row};
 use serde_json::{Value, json};
 
-use super::wanted::MAX_VALUES;
-
-/// Longest value, characters: of any four bytes each it is still within the filter's own limit.
-const MAX_VALUE: usize = attribution::filter::MAX_VALUE / 4;
+use super::wanted::{MAX_VALUE, MAX_VALUES};
 
 /// The values of a field, any of which may match.
 fn values(row: &Row) -> Value {

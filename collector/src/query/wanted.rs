@@ -5,6 +5,8 @@ use proto::v1::{Condition, RecordsRequest};
 
 /// Values of one parameter: with all parameters together they are within the filter's own limit.
 pub(super) const MAX_VALUES: usize = MAX_TERMS / 32;
+/// Longest value, characters: of any four bytes each it is still within the filter's own limit.
+pub(super) const MAX_VALUE: usize = attribution::filter::MAX_VALUE / 4;
 /// Parameters of one request.
 const MAX_PARAMETERS: usize = 300;
 /// The parameter with the number of records.
@@ -56,6 +58,9 @@ impl Wanted {
             let before = pairs.iter().take(at).filter(|(other, _)| other == name).count();
             if before >= MAX_VALUES {
                 return Err(format!("{name}: more than {MAX_VALUES} values"));
+            }
+            if value.chars().count() > MAX_VALUE {
+                return Err(format!("{name}: more than {MAX_VALUE} characters"));
             }
             if name == LAST {
                 last = value.parse().ok().filter(|last| (1..=MAX_LAST).contains(last));
