@@ -10,6 +10,8 @@
 //! contents. Missed: TLS 1.2 (no inner type), other ciphers, and first records that do not begin in the
 //! first records of a packet.
 
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
+
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{
@@ -209,17 +211,25 @@ fn keep(thread: u64, key: AeadKey, record: &Record) -> Option<()> {
     let room = AEAD_ROOM.get_ptr_mut(0)?;
     let len = record.len as usize - 1;
     let take = core::hint::black_box(if len < MAX_CHUNK { len } else { MAX_CHUNK });
-    // SAFETY: the per-CPU slot is valid for this run, and a program is not interrupted by itself.
+    // SAFETY: the per-CPU slot is valid for this run. Where kernels may be preempted, another thread's record
+    // may come in between: it changes the key first, and then this one is lost, never mixed with it.
     unsafe {
+        write_volatile(addr_of_mut!((*room).key), key);
         (*room).task = offsets::current_task();
-        (*room).key = key;
         (*room).output = record.output;
         (*room).stack = record.stack;
         (*room).target = record.target;
         (*room).len = take as u32;
         bpf_probe_read_user_buf(record.input as *const u8, (*room).data.get_mut(..take)?).ok()?;
-        AEAD_SEALING.insert(&thread, &*room, 0).ok()
+        AEAD_SEALING.insert(&thread, &*room, 0).ok()?;
+        let after = read_volatile(addr_of!((*room).key));
+        if after.address != key.address || after.mark != key.mark {
+            let _ = AEAD_SEALING.remove(&thread);
+            emit::produced(kind::TLS);
+            emit::lost(kind::TLS, cause::TABLE_FULL);
+        }
     }
+    None
 }
 
 #[inline(always)]

@@ -144,7 +144,7 @@ fn counter(ctx: &ProbeContext) -> Option<()> {
 #[inline(always)]
 fn is_data(len: u32, block: [u64; 2]) -> bool {
     let (word, filling) = if len > 8 { (block[1], 0) } else { (block[0], block[1]) };
-    u64::from_le(word) >> ((len - 1 & 7) * 8) == u64::from(APPLICATION_DATA) && filling == 0
+    u64::from_le(word) >> (((len - 1) & 7) * 8) == u64::from(APPLICATION_DATA) && filling == 0
 }
 
 /// A block was encrypted or decrypted.
