@@ -182,6 +182,8 @@ pub mod setting {
     pub const OFF_SOCKET_SOCK: &str = "OFF_SOCKET_SOCK";
     /// 1 where the running task may be read through typed pointers, else 0.
     pub const TYPED_TASK: &str = "TYPED_TASK";
+    /// Most parts that the plaintext of one call is sent in; at most [`crate::tls::MAX_CHUNKS`].
+    pub const MAX_PARTS: &str = "MAX_PARTS";
     /// Non-zero turns the kernel-side diagnostics on.
     pub const KERNEL_LOG: &str = "KERNEL_LOG";
     /// Id of the only cgroup that is watched, u64; 0 for all.

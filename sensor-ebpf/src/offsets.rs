@@ -49,6 +49,7 @@ globals!(
     OFF_SOCKET_FILE,
     OFF_SOCKET_SOCK,
     TYPED_TASK,
+    MAX_PARTS,
     KERNEL_LOG,
 );
 
@@ -56,6 +57,12 @@ globals!(
 #[inline(always)]
 pub fn kernel_log() -> bool {
     KERNEL_LOG.load() != 0
+}
+
+/// Most parts that the plaintext of one call is sent in.
+#[inline(always)]
+pub fn max_parts() -> u32 {
+    MAX_PARTS.load()
 }
 
 /// A pointer into kernel memory that is only ever read through the fault-safe helper.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell::{require_root, run, say, text};
 use crate::stop::Interrupt;
-use crate::{build, mounts, setup, workspace};
+use crate::{build, mounts, setup, test, workspace};
 use initramfs::Tree;
 use kernels::Kernel;
 use qemu::Machine;
@@ -138,15 +138,8 @@ fn raw(folder: &Path, name: &str) -> PathBuf {
 
 fn build_programs() -> Result<()> {
     say("building the programs of the run");
-    let mut cargo = workspace::cargo("build");
-    cargo.args(crate::test::FEATURES).args([
-        "--package",
-        "sensor-user",
-        "--package",
-        "keywitness-tests",
-        "--bins",
-    ]);
-    run(&mut cargo)
+    // As `test` does, so that nothing is built twice.
+    run(workspace::cargo("build").args(test::FEATURES))
 }
 
 /// The first file system of every machine.

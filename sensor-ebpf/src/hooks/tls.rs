@@ -19,8 +19,8 @@ use aya_ebpf::{
 use sensor_common::{
     Task, cause, kind,
     tls::{
-        Call, Connection, Data, Handle, Layout, MAX_CHUNK, MAX_CHUNKS, NO_POINTER, SEARCH_TRIES,
-        SEARCH_WINDOW, SIZES, cookie, direction, handle, verdict,
+        Call, Connection, Data, Handle, Layout, MAX_CHUNK, NO_POINTER, SEARCH_TRIES, SEARCH_WINDOW, SIZES,
+        cookie, direction, handle, verdict,
     },
 };
 
@@ -324,7 +324,8 @@ fn learn(layout: *mut Layout, pointer: u32, random: u32) {
 fn send(call: &Call, total: u32, connection: &Handle, named: u32, cookie: u64, position: u64) -> Option<()> {
     let task = offsets::current_task();
     let mut offset = 0u32;
-    for _ in 0..MAX_CHUNKS {
+    // A frozen constant: older verifiers follow too many ways through a longer loop, and give up.
+    for _ in 0..offsets::max_parts() {
         if offset >= total {
             return Some(());
         }

@@ -13,9 +13,10 @@ use aya::{
         RawTracePoint, UProbe,
     },
     sys::{BpfHelper, is_helper_supported},
+    util::KernelVersion,
 };
 use aya_log::EbpfLogger;
-use sensor_common::setting;
+use sensor_common::{setting, tls::MAX_CHUNKS};
 use thiserror::Error;
 
 use super::{
@@ -29,6 +30,10 @@ use crate::credential::Marks;
 /// Why a hook is missing that the user left out.
 const SWITCHED_OFF: &str = "switched off in the configuration";
 
+/// The oldest kernel whose verifier was seen to follow every part (docs/kernels.md), and the parts on older ones: 64 KiB
+/// of one call; what is longer is counted as lost.
+const PATIENT_SINCE: KernelVersion = KernelVersion::new(6, 12, 0);
+const OLD_MAX_PARTS: u32 = 4;
 /// Lines of the verifier's complaint that a reason has.
 const MAX_REASON_LINES: usize = 4;
 
@@ -140,7 +145,7 @@ impl Loaded {
         }
         let offsets = offsets::of_kernel()?;
         let with_log = u32::from(kernel_log);
-        let typed = u32::from(has_typed_task());
+        let (typed, parts) = (u32::from(has_typed_task()), max_parts());
         let mut loader = EbpfLoader::new();
         loader
             .btf(None)
@@ -149,6 +154,7 @@ impl Loaded {
             .override_global(setting::TYPED_TASK, &typed, true)
             .override_global(setting::SCOPE_ID, &watched.id, true)
             .override_global(setting::SCOPE_LEVEL, &watched.level, true)
+            .override_global(setting::MAX_PARTS, &parts, true)
             .verifier_log_level(if wants_listing() {
                 VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS
             } else {
@@ -246,6 +252,15 @@ fn has_typed_task() -> bool {
     // The connect hooks were the last to get it.
     let kind = ProgramType::CgroupSockAddr;
     matches!(is_helper_supported(kind, BpfHelper::BPF_FUNC_get_current_task_btf), Ok(true))
+}
+
+/// Most parts of one call's plaintext that the kernel's verifier follows within its limit of instructions. Where the
+/// version cannot be told it is taken for an old one.
+fn max_parts() -> u32 {
+    match KernelVersion::current() {
+        Ok(version) if version >= PATIENT_SINCE => MAX_CHUNKS,
+        _ => OLD_MAX_PARTS,
+    }
 }
 
 fn cost(ebpf: &Ebpf, hook: &Hook, time: Duration) -> Option<LoadCost> {
