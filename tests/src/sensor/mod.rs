@@ -126,20 +126,26 @@ impl Sensor {
         }
     }
 
-    /// Runs the executable of a client once and waits until its TLS functions are probed, found by `method`.
+    /// Runs the executable of a client and waits until its TLS functions are probed, found by `method`.
     pub fn probe(&self, runtime: Runtime, method: &str, limit: Duration) -> Result<()> {
-        let _ = Command::new(runtime.program()?).arg("--version").output()?;
-        self.wait_until_probed(&runtime.exe()?, method, limit)
+        let exe = runtime.exe()?;
+        wait::until("the executable to be probed", limit, || {
+            // Again and again: one that ends at once may be gone before it is looked at.
+            let _ = Command::new(runtime.program()?).arg("--version").output()?;
+            Ok(self.has_probed(&exe, method)?.then_some(()))
+        })
     }
 
     /// Waits until the TLS functions of `exe` are probed, found by `method`: a large executable is read when it is
     /// first seen, which may take longer than its first call.
     pub fn wait_until_probed(&self, exe: &Path, method: &str, limit: Duration) -> Result<()> {
-        let (log, exe) = (self.dir().join("stderr.log"), exe.display().to_string());
-        wait::until("the executable to be probed", limit, || {
-            let log = std::fs::read_to_string(&log).context("the sensor's log")?;
-            Ok(log.lines().any(|line| line.contains(&exe) && line.contains(method)).then_some(()))
-        })
+        wait::until("the executable to be probed", limit, || Ok(self.has_probed(exe, method)?.then_some(())))
+    }
+
+    fn has_probed(&self, exe: &Path, method: &str) -> Result<bool> {
+        let log = std::fs::read_to_string(self.dir().join("stderr.log")).context("the sensor's log")?;
+        let exe = exe.display().to_string();
+        Ok(log.lines().any(|line| line.contains(&exe) && line.contains(method)))
     }
 
     /// The records so far.
