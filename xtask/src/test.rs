@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::lint::{self, targets::Targets};
 use crate::shell::{find, require_root, run, say};
-use crate::{build, mounts, setup, vm, workspace};
+use crate::{build, mounts, setup, workspace};
 
 /// The end-to-end tests; the same features in every call, so that nothing is built twice.
 pub(crate) const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
@@ -83,9 +83,6 @@ fn steps(args: &Args, summary: &mut Summary) {
     if !args.unit {
         summary.note("root", root(args.filter.as_deref()));
         summary.note("e2e", e2e(args.filter.as_deref()));
-    }
-    if !args.unit && !args.e2e && args.filter.is_none() {
-        summary.note("kernels", vm::smoke());
     }
 }
 

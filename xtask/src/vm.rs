@@ -61,8 +61,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
 }
 
-/// A few calls on the oldest and the newest kernel; everything is built already.
-pub(crate) fn smoke() -> Result<()> {
+/// A few calls on the oldest and the newest kernel.
+fn smoke() -> Result<()> {
     let all = kernels::read()?;
     let (Some(oldest), Some(newest)) = (all.first(), all.last()) else { bail!("there is no kernel to boot") };
     let folder = folder();

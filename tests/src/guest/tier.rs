@@ -73,7 +73,7 @@ impl Tier {
             std::process::Command::new(Runtime::Go.program()?).arg("--version").output()?;
             sensor.wait_until_probed(&Runtime::Go.exe()?, "go.go_table", PATIENCE)?;
         }
-        let plaintext = has("kw_tls_return");
+        let plaintext = has("kw_tls_enter") && has("kw_tls_return");
 
         let cgroup = Cgroup::new("tier")?;
         let mut who = HashMap::new();

@@ -89,8 +89,8 @@ fn counts(tier: &Value) -> String {
         return format!("not run: {error}");
     }
     let flows = format!("{} of {} flows right", tier["flows_right"], tier["clients"]);
-    let read =
-        tier["missing_hooks"].as_array().is_none_or(|all| !all.iter().any(|hook| hook == "kw_tls_return"));
+    let mut missing = tier["missing_hooks"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let read = !missing.any(|hook| hook.starts_with("kw_tls_"));
     match read {
         true => format!("{} of {} calls right, {flows}", tier["calls_right"], tier["calls"]),
         false => format!("{flows}, no plaintext"),
