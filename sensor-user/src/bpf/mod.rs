@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod hooks;
 mod load;
+mod memory;
 pub mod offsets;
 pub mod points;
 mod probe;
@@ -12,6 +13,7 @@ mod tables;
 
 pub use aya::{Ebpf, maps::MapError};
 pub use load::{AttachState, LoadCost, LoadError, Loaded, RunTime, cgroup_root};
+pub use memory::give_back_large_blocks;
 pub use probe::{ProbeLinks, Prober, Scope};
 pub use reader::Reader;
 pub use subtree::Subtree;

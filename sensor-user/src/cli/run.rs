@@ -13,6 +13,7 @@ use uplink::{Settings, Uplink};
 
 use super::{look_back, report::Refused};
 use crate::{
+    bpf,
     config::{Collector, Config, Export},
     export::sink::Exporter,
     fleet_key,
@@ -39,6 +40,7 @@ pub(super) fn run(
     record: Option<PathBuf>,
     term: Term,
 ) -> anyhow::Result<ExitCode> {
+    bpf::give_back_large_blocks();
     let catalogue = Arc::new(config.catalogue()?);
     let prices = config.prices()?;
     let opened = fleet_key::open(state_dir)?;
