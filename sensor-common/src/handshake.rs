@@ -4,6 +4,8 @@ use crate::{Header, connect, layout};
 
 /// Payload bytes in one event.
 pub const CHUNK: usize = 2048;
+/// Room in the event of a payload that fits: most ClientHellos do, except those with a post-quantum key share.
+pub const SMALL: usize = 640;
 /// Events for one packet; more payload is not copied (a request head is at most 16 KiB here).
 pub const MAX_CHUNKS: usize = 8;
 /// Payload bytes captured of one flow.
@@ -44,18 +46,13 @@ pub mod shape {
 layout! {
     /// A part of the first payload of a flow.
     pub struct Payload {
-        /// Common part; `data_len` bytes of `data` are used.
+        /// Common part; `data_len` bytes follow.
         pub header: Header,
         /// The flow.
         pub flow: connect::Flow,
         /// One of [`shape`].
         pub shape: u32,
-        /// Position of `data` in the flow's payload, bytes.
+        /// Position of the bytes in the flow's payload.
         pub offset: u32,
-        /// Payload.
-        pub data: [u8; CHUNK],
     }
 }
-
-/// Bytes before `data` in a [`Payload`].
-pub const PAYLOAD_FIXED: usize = core::mem::offset_of!(Payload, data);

@@ -16,7 +16,7 @@ pub mod process;
 pub mod tls;
 
 /// Version of this layout, checked at the user-space boundary.
-pub const ABI: u16 = 1;
+pub const ABI: u16 = 2;
 
 /// Derives the bounds-checked reads of user space on a layout type.
 macro_rules! layout {

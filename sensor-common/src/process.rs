@@ -6,6 +6,8 @@ use crate::{Generation, Header, Task, layout};
 pub const MAX_PATH: usize = 256;
 /// Most argument bytes kept, NUL-separated.
 pub const MAX_ARGS: usize = 1024;
+/// Rooms for arguments in an event, smallest that fits is used, bytes.
+pub const ARGS_SIZES: [usize; 3] = [128, 512, MAX_ARGS];
 
 layout! {
     /// A new process (not a thread).
@@ -20,7 +22,7 @@ layout! {
 
     /// A process runs a new program.
     pub struct Exec {
-        /// Common part.
+        /// Common part; `data_len` bytes of the arguments follow, NUL-separated, and none when they could not be read.
         pub header: Header,
         /// The process.
         pub task: Task,
@@ -32,16 +34,10 @@ layout! {
         pub exe_ino: u64,
         /// Bytes used in `path`, 0 when it could not be read.
         pub path_len: u32,
-        /// Bytes used in `args`.
-        pub args_len: u32,
         /// Bytes of arguments the process has.
         pub args_total: u32,
-        /// Padding.
-        pub pad: u32,
         /// Path given to execve, or of the interpreter for a script.
         pub path: [u8; MAX_PATH],
-        /// First bytes of the arguments, NUL-separated.
-        pub args: [u8; MAX_ARGS],
     }
 
     /// A process ended.

@@ -5,7 +5,7 @@ use crate::{Header, Task, layout};
 /// Plaintext bytes in the largest event.
 pub const MAX_CHUNK: usize = 16384;
 /// Event payload sizes, smallest that fits is used, bytes.
-pub const SIZES: [usize; 4] = [256, 1024, 4096, MAX_CHUNK];
+pub const SIZES: [usize; 4] = [512, 2048, 4096, MAX_CHUNK];
 /// Events for one read or write; the rest of a larger one is a jump in the position.
 pub const MAX_CHUNKS: u32 = 16;
 /// Files whose TLS functions can be probed at one time.

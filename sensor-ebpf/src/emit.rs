@@ -13,6 +13,15 @@ use crate::maps::{COUNTERS, EVENTS};
 /// tick finds the events, so that a busy host does not pay one wake-up for each.
 const WAKE_BYTES: u64 = 256 << 10;
 
+/// An event with room for the bytes that follow its fixed part.
+#[repr(C)]
+pub struct Event<T, const N: usize> {
+    /// Fixed part; its header says how many of the bytes are used.
+    pub fixed: T,
+    /// What follows.
+    pub bytes: [u8; N],
+}
+
 /// Whether the reader must act on an event at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {

@@ -14,7 +14,7 @@ use aya_log_ebpf::info;
 use sensor_common::{
     cause,
     handshake::{
-        self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, QUIC_CHUNKS, QUIC_DATAGRAMS, shape, state,
+        self, CHUNK, MAX_CAPTURE, MAX_CHUNKS, MAX_PACKETS, QUIC_CHUNKS, QUIC_DATAGRAMS, SMALL, shape, state,
     },
     kind,
     tls::{Connection, Handle},
@@ -26,7 +26,7 @@ use super::{
     wire,
 };
 use crate::{
-    emit::{self, Urgency},
+    emit::{self, Event, Urgency},
     flows::{self, Entry},
     maps::{CONNECTIONS, MODEL_ADDRESSES},
     offsets,
@@ -243,16 +243,33 @@ fn chunk(
     offset: usize,
     len: usize,
 ) -> Option<()> {
-    let take = if len < CHUNK { len } else { CHUNK };
-    let mut room = emit::reserve::<handshake::Payload>(kind::PAYLOAD)?;
+    if len <= SMALL {
+        sized::<SMALL>(ctx, entry, shape, position, offset, len)
+    } else {
+        sized::<CHUNK>(ctx, entry, shape, position, offset, len)
+    }
+}
+
+#[inline(always)]
+fn sized<const N: usize>(
+    ctx: &SkBuffContext,
+    entry: Entry,
+    shape: u32,
+    position: u32,
+    offset: usize,
+    len: usize,
+) -> Option<()> {
+    let take = if len < N { len } else { N };
+    let mut room = emit::reserve::<Event<handshake::Payload, N>>(kind::PAYLOAD)?;
     let event = room.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry, filled before submit.
     let copied = unsafe {
-        (*event).header = emit::header(kind::PAYLOAD, take as u32);
-        entry.copy_to(addr_of_mut!((*event).flow));
-        (*event).shape = shape;
-        (*event).offset = position;
-        take == 0 || packet::load(ctx, offset, (*event).data.as_mut_ptr(), take, CHUNK).is_some()
+        let fixed = addr_of_mut!((*event).fixed);
+        (*fixed).header = emit::header(kind::PAYLOAD, take as u32);
+        entry.copy_to(addr_of_mut!((*fixed).flow));
+        (*fixed).shape = shape;
+        (*fixed).offset = position;
+        take == 0 || packet::load(ctx, offset, (*event).bytes.as_mut_ptr(), take, N).is_some()
     };
     if !copied {
         room.discard(0);

@@ -4,6 +4,8 @@
 //! themselves, so a process is named by tgid and start time in the moment it is made: no pid can be
 //! re-used between the act and the look. Missed: what ran before the sensor (read from /proc at start).
 
+use core::ptr::addr_of_mut;
+
 use aya_ebpf::{
     helpers::{bpf_probe_read_kernel_str_bytes, bpf_probe_read_user_buf},
     macros::raw_tracepoint,
@@ -12,11 +14,11 @@ use aya_ebpf::{
 use aya_log_ebpf::info;
 use sensor_common::{
     kind,
-    process::{Exec, Exit, Fork, MAX_ARGS},
+    process::{ARGS_SIZES, Exec, Exit, Fork},
 };
 
 use crate::{
-    emit::{self, Urgency},
+    emit::{self, Event, Urgency},
     offsets::{self, Kernel},
 };
 
@@ -44,45 +46,64 @@ fn kw_fork(ctx: RawTracePointContext) -> i32 {
 fn kw_exec(ctx: RawTracePointContext) -> i32 {
     let task = Kernel::from_argument::<u8>(ctx.arg(0));
     let binprm = Kernel::from_argument::<u8>(ctx.arg(2));
-    let Some(mut entry) = emit::reserve::<Exec>(kind::EXEC) else { return 0 };
-    let event = entry.as_mut_ptr();
-    let (exe_dev, exe_ino) = binprm.binprm_file();
     let (args_start, args_end) = task.arguments();
     let args_total = args_end.saturating_sub(args_start) as u32;
-    // SAFETY: `event` is memory of the reserved entry, written field by field before submit; user and
-    // kernel addresses are read by the fault-safe helpers only.
-    unsafe {
-        (*event).header = emit::header(kind::EXEC, 0);
-        (*event).task = offsets::current_task();
-        (*event).parent = task.parent().generation();
-        (*event).exe_dev = exe_dev;
-        (*event).exe_ino = exe_ino;
-        (*event).args_total = args_total;
-        (*event).pad = 0;
-        (*event).path_len =
-            match bpf_probe_read_kernel_str_bytes(binprm.binprm_path() as *const u8, &mut (*event).path) {
+    let exec = Started { task, binprm, args_start, args_total };
+    if args_total as usize <= ARGS_SIZES[0] {
+        exec.send::<{ ARGS_SIZES[0] }>();
+    } else if args_total as usize <= ARGS_SIZES[1] {
+        exec.send::<{ ARGS_SIZES[1] }>();
+    } else {
+        exec.send::<{ ARGS_SIZES[2] }>();
+    }
+    if offsets::kernel_log() {
+        let (device, inode) = binprm.binprm_file();
+        info!(&ctx, "exec: inode {} on device {}", inode, device);
+    }
+    0
+}
+
+/// A new program that a process runs.
+struct Started {
+    task: Kernel,
+    binprm: Kernel,
+    args_start: u64,
+    args_total: u32,
+}
+
+impl Started {
+    #[inline(always)]
+    fn send<const N: usize>(&self) {
+        let Some(mut entry) = emit::reserve::<Event<Exec, N>>(kind::EXEC) else { return };
+        let event = entry.as_mut_ptr();
+        let (exe_dev, exe_ino) = self.binprm.binprm_file();
+        let total = self.args_total as usize;
+        let take = core::hint::black_box(if total < N { total } else { N });
+        // SAFETY: `event` is memory of the reserved entry, written field by field before submit; user and
+        // kernel addresses are read by the fault-safe helpers only.
+        unsafe {
+            // Without its arguments the event is worth telling, too.
+            let copied = match (*event).bytes.get_mut(..take) {
+                Some(room) if !room.is_empty() => {
+                    bpf_probe_read_user_buf(self.args_start as *const u8, room).is_ok()
+                }
+                _ => false,
+            };
+            let fixed = addr_of_mut!((*event).fixed);
+            (*fixed).header = emit::header(kind::EXEC, if copied { take as u32 } else { 0 });
+            (*fixed).task = offsets::current_task();
+            (*fixed).parent = self.task.parent().generation();
+            (*fixed).exe_dev = exe_dev;
+            (*fixed).exe_ino = exe_ino;
+            (*fixed).args_total = self.args_total;
+            let path = self.binprm.binprm_path() as *const u8;
+            (*fixed).path_len = match bpf_probe_read_kernel_str_bytes(path, &mut (*fixed).path) {
                 Ok(path) => path.len() as u32,
                 Err(_) => 0,
             };
-        let wanted = (args_total as usize).min(MAX_ARGS);
-        (*event).args_len = match (*event).args.get_mut(..wanted) {
-            Some(room) if !room.is_empty() => {
-                match bpf_probe_read_user_buf(args_start as *const u8, room) {
-                    Ok(()) => wanted as u32,
-                    Err(_) => {
-                        // The event itself is delivered; only its arguments are missing.
-                        0
-                    }
-                }
-            }
-            _ => 0,
-        };
+        }
+        emit::submit(entry, Urgency::Now);
     }
-    emit::submit(entry, Urgency::Now);
-    if offsets::kernel_log() {
-        info!(&ctx, "exec: inode {} on device {}", exe_ino, exe_dev);
-    }
-    0
 }
 
 // match-proto: trace_sched_process_exit(struct task_struct *p) and, from 6.16, (…, bool group_dead)

@@ -45,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                 child: process(&event.child),
             })
         }
-        raw::kind::EXEC => exec(prefix(bytes)?.0),
+        raw::kind::EXEC => exec(prefix(bytes)?),
         raw::kind::EXIT => {
             let event: &raw::process::Exit = prefix(bytes)?.0;
             Ok(Event::Exit { time_ns: event.header.time_ns, process: process(&event.process) })
@@ -55,8 +55,8 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
             Ok(Event::Connect { time_ns: event.header.time_ns, flow: flow(&event.flow) })
         }
         raw::kind::PAYLOAD => {
-            let event: &raw::handshake::Payload = prefix(bytes)?.0;
-            let data = event.data.get(..event.header.data_len as usize).ok_or(Malformed::Short)?;
+            let (event, rest): (&raw::handshake::Payload, _) = prefix(bytes)?;
+            let data = rest.get(..event.header.data_len as usize).ok_or(Malformed::Short)?;
             Ok(Event::Payload {
                 time_ns: event.header.time_ns,
                 flow: flow(&event.flow),
@@ -129,9 +129,9 @@ fn prefix<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable>(
     T::ref_from_prefix(bytes).map_err(|_| Malformed::Short)
 }
 
-fn exec(event: &raw::process::Exec) -> Result<Event, Malformed> {
+fn exec((event, rest): (&raw::process::Exec, &[u8])) -> Result<Event, Malformed> {
     let path = event.path.get(..event.path_len as usize).ok_or(Malformed::Short)?;
-    let args = event.args.get(..event.args_len as usize).ok_or(Malformed::Short)?;
+    let args = rest.get(..event.header.data_len as usize).ok_or(Malformed::Short)?;
     let mut args: Vec<String> = args.split(|byte| *byte == 0).map(text).collect();
     if event.args_total as usize <= raw::process::MAX_ARGS {
         args.pop(); // what follows the last NUL

@@ -34,12 +34,12 @@ fn every_prefix_of_an_event_is_refused() {
 #[test]
 fn an_exec_has_its_arguments_one_by_one() {
     let mut event = raw::process::Exec::new_zeroed();
-    event.header = header(raw::kind::EXEC, 0);
+    event.header = header(raw::kind::EXEC, 8);
     event.path[..9].copy_from_slice(b"/bin/curl");
     event.path_len = 9;
-    event.args[..8].copy_from_slice(b"curl\0-s\0");
-    (event.args_len, event.args_total) = (8, 8);
-    let Ok(Event::Exec { image, .. }) = parse(event.as_bytes()) else { panic!("no exec event") };
+    event.args_total = 8;
+    let bytes = [event.as_bytes(), b"curl\0-s\0"].concat();
+    let Ok(Event::Exec { image, .. }) = parse(&bytes) else { panic!("no exec event") };
     assert_eq!((image.exe.as_str(), image.args), ("/bin/curl", vec!["curl".to_owned(), "-s".to_owned()]));
 }
 
