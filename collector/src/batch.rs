@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use proto::v1::{Batch, Record, record::Body};
+use proto::v1::{Batch, Record};
 use thiserror::Error;
 use zstd::bulk::Decompressor;
 
@@ -78,7 +78,7 @@ pub fn check(peer: &Peer, batch: &Batch) -> Result<Checked, Refused> {
         if seq <= before {
             return Err(Refused::Malformed("the records are not in the order of their numbers"));
         }
-        if let Some(Body::Status(status)) = &record.body
+        if let Some(status) = record.status()
             && !status.reports.is_empty()
         {
             return Err(Refused::Malformed("a sensor reports on sensors, which only a collector may"));
@@ -118,7 +118,7 @@ fn shortened(name: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use proto::v1::{Sensor, Status};
+    use proto::v1::{Sensor, Status, record::Body};
 
     use super::*;
 

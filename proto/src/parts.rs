@@ -1,7 +1,8 @@
 //! What records of several kinds have in common, without a match on the kind at every reader.
 
 use crate::v1::{
-    Cost, Credential, Endpoint, Finding, ModelCall, Process, Record, Session, Tokens, Workload, record::Body,
+    Cost, Credential, CredentialAccess, Endpoint, Finding, Flow, ModelCall, Process, Record, Session, Status,
+    Tokens, Workload, record::Body,
 };
 
 impl Record {
@@ -25,6 +26,30 @@ impl Record {
     pub fn session(&self) -> Option<&Session> {
         match &self.body {
             Some(Body::Session(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The flow, if it is one.
+    pub fn flow(&self) -> Option<&Flow> {
+        match &self.body {
+            Some(Body::Flow(flow)) => Some(flow),
+            _ => None,
+        }
+    }
+
+    /// The opening of a credential file, if it is one.
+    pub fn credential_access(&self) -> Option<&CredentialAccess> {
+        match &self.body {
+            Some(Body::CredentialAccess(access)) => Some(access),
+            _ => None,
+        }
+    }
+
+    /// The status, if it is one.
+    pub fn status(&self) -> Option<&Status> {
+        match &self.body {
+            Some(Body::Status(status)) => Some(status),
             _ => None,
         }
     }

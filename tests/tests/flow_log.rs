@@ -18,7 +18,7 @@ use keywitness_tests::{
     server::Server,
     setup, wait,
 };
-use proto::v1::{Record, record::Body};
+use proto::v1::Record;
 
 const KILLS: u32 = 5;
 /// Time the sensor has to attach everything and record a call.
@@ -95,14 +95,7 @@ fn check(folder: &Path, out: &Path) -> Result<()> {
         ensure!(before.is_none(), "{:?} is used twice", before.as_ref().map(id));
     }
     let records = logged(folder)?;
-    let gaps: Vec<_> = records
-        .iter()
-        .filter_map(|record| match &record.body {
-            Some(Body::Status(status)) => Some(&status.gaps),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    let gaps: Vec<_> = records.iter().filter_map(Record::status).flat_map(|status| &status.gaps).collect();
     ensure!(gaps.len() >= KILLS as usize, "{gaps:?}");
     let seen: BTreeSet<_> = records.iter().map(id).collect();
     ensure!(seen.len() == records.len(), "a record is there twice");

@@ -13,7 +13,7 @@ use keywitness_tests::{
     sensor::{Sensor, calls},
     server::{CA_FILE, Server},
 };
-use proto::v1::{Record, Workload, record::Body};
+use proto::v1::{Record, Workload};
 
 /// Time for one call and its record, and for a source to be found again.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -44,12 +44,9 @@ fn workload(sensor: &mut Sensor, model: &str) -> Result<Workload> {
 }
 
 fn source(records: &[Record], name: &str) -> Option<(String, String)> {
-    records.iter().rev().find_map(|record| match &record.body {
-        Some(Body::Status(status)) => {
-            let found = status.sources.iter().find(|source| source.name == name)?;
-            Some((found.state.clone(), found.reason.clone()))
-        }
-        _ => None,
+    records.iter().rev().filter_map(Record::status).find_map(|status| {
+        let found = status.sources.iter().find(|source| source.name == name)?;
+        Some((found.state.clone(), found.reason.clone()))
     })
 }
 
@@ -63,9 +60,7 @@ fn wait_for_identities(sensor: &mut Sensor, count: u64) -> Result<()> {
     let told = |status: &proto::v1::Status| {
         status.tables.iter().any(|table| table.name == "identities" && table.value >= count)
     };
-    let any = |records: &[Record]| {
-        records.iter().any(|record| matches!(&record.body, Some(Body::Status(status)) if told(status)))
-    };
+    let any = |records: &[Record]| records.iter().filter_map(Record::status).any(told);
     sensor.wait_for(&format!("{count} answers"), LIMIT, any)
 }
 

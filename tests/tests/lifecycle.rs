@@ -16,7 +16,7 @@ use keywitness_tests::{
     server::Server,
     wait,
 };
-use proto::v1::record::Body;
+use proto::v1::Record;
 use rustix::process::Signal;
 
 /// Time the kernel has to free what a process held.
@@ -204,11 +204,7 @@ fn without_optional_hooks_it_sees_less_and_says_what() -> Result<()> {
         ensure!(hook.state == "missing" && !hook.lost.is_empty(), "{name}: {hook:?}");
     }
     ensure!(stopped.calls().next().is_none(), "a call was read without the TLS hook");
-    let flow = stopped.records.iter().find_map(|record| match &record.body {
-        Some(Body::Flow(flow)) => Some(flow),
-        _ => None,
-    });
-    let flow = flow.context("the flow is not told")?;
+    let flow = stopped.records.iter().find_map(Record::flow).context("the flow is not told")?;
     let (process, endpoint) =
         (flow.process.clone().unwrap_or_default(), flow.endpoint.clone().unwrap_or_default());
     ensure!(process.exe.ends_with("curl") && endpoint.provider == "openai", "{process:?} {endpoint:?}");

@@ -16,7 +16,7 @@ use keywitness_tests::{
     setup,
     wait::until,
 };
-use proto::v1::{CredentialAccess, Origin, Record, record::Body};
+use proto::v1::{CredentialAccess, Origin, Record};
 
 /// Time records have to arrive after the last call.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -81,13 +81,9 @@ impl<'a> Scene<'a> {
 }
 
 fn accesses(records: &[Record], path: &Path) -> Vec<CredentialAccess> {
-    let access = |record: &Record| match &record.body {
-        Some(Body::CredentialAccess(access)) => Some(access.as_ref().clone()),
-        _ => None,
-    };
     let fits =
-        |access: &CredentialAccess| access.file.as_ref().is_some_and(|file| Path::new(&file.path) == path);
-    records.iter().filter_map(access).filter(fits).collect()
+        |access: &&CredentialAccess| access.file.as_ref().is_some_and(|file| Path::new(&file.path) == path);
+    records.iter().filter_map(Record::credential_access).filter(fits).cloned().collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<PathBuf> {

@@ -15,7 +15,7 @@ use keywitness_tests::{
     sensor::{Sensor, calls},
     server::{Server, Truth},
 };
-use proto::v1::{Record, Session, record::Body};
+use proto::v1::{Record, Session};
 
 /// Time records have to arrive.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -30,13 +30,7 @@ call "$0" "$1" "$2" || exit 1
 "#;
 
 fn sessions(records: &[Record]) -> Vec<&Session> {
-    records
-        .iter()
-        .filter_map(|record| match &record.body {
-            Some(Body::Session(session)) => Some(session.as_ref()),
-            _ => None,
-        })
-        .collect()
+    records.iter().filter_map(Record::session).collect()
 }
 
 /// What the table says a call costs, in 10^-9 dollars.

@@ -39,7 +39,7 @@ mod unseen_call;
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
-use proto::v1::{Finding, Record, record::Body};
+use proto::v1::{Finding, Record};
 use sha2::{Digest, Sha256};
 
 use crate::policy::Policy;
@@ -144,7 +144,7 @@ impl Detector {
 
     /// Takes a record of the past again, after a restart: nothing is told a second time.
     pub fn restore(&mut self, record: &Record) {
-        if let Some(Body::Finding(finding)) = &record.body {
+        if let Some(finding) = record.finding() {
             self.told.restore(finding.clone(), record.time);
             return;
         }

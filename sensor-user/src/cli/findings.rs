@@ -7,7 +7,7 @@ use attribution::{
     filter::{self, Field, Filter},
 };
 use clap::{Args, ValueEnum};
-use proto::v1::{Finding, record::Body};
+use proto::v1::Finding;
 
 use super::{columns, look_back};
 use crate::{config::Config, records::RecordArgs, sink::falco, term::Term};
@@ -112,7 +112,7 @@ fn recorded(records: &RecordArgs, config: &Config) -> anyhow::Result<Vec<Finding
     let term = filter::Term { field: Field::Kind, value: "finding".into(), not: false };
     let findings = Filter { terms: vec![term], ..Filter::default() };
     look_back::each_of(records, config, &findings, |record| {
-        if let Some(Body::Finding(finding)) = &record.body {
+        if let Some(finding) = record.finding() {
             last.insert(finding.id.clone(), finding.clone());
         }
     })?;

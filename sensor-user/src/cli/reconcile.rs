@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Args;
-use proto::v1::{ModelCall, Record, record::Body};
+use proto::v1::{ModelCall, Record};
 
 use super::{
     columns,
@@ -70,7 +70,7 @@ pub(super) fn run(args: &ReconcileArgs, config: &Config, term: Term) -> anyhow::
 }
 
 fn add(seen: &mut Seen, provider: &str, record: &Record) {
-    let Some(Body::ModelCall(call)) = &record.body else { return };
+    let Some(call) = record.model_call() else { return };
     let at = call.endpoint.as_ref().map(|endpoint| endpoint.provider.as_str()).unwrap_or_default();
     // What a provider refused it does not bill.
     if at != provider || call.status.is_some_and(|status| status >= 400) {
@@ -166,7 +166,7 @@ fn text(used: Used) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proto::v1::{Credential, Endpoint, Tokens};
+    use proto::v1::{Credential, Endpoint, Tokens, record::Body};
 
     use super::*;
 

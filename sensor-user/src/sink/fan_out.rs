@@ -38,7 +38,7 @@ impl FanOut {
 
     /// A status record with what receivers did not get; nothing for other records and when they got all.
     fn with_drops(&self, record: &Record) -> Option<Record> {
-        let Some(Body::Status(status)) = &record.body else { return None };
+        let status = record.status()?;
         let dropped: Vec<_> = self.exporters.iter().flat_map(Exporter::dropped).collect();
         if dropped.is_empty() {
             return None;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use proto::v1::{Flow, Record, record::Body};
+use proto::v1::{Flow, Record};
 use serde::Serialize;
 
 use crate::{
@@ -88,7 +88,7 @@ impl Tier {
         let (stopped, result) = settle(sensor, &server, &sandbox, &who, patience)?;
         outcome.calls_right = result.right;
         outcome.wrong = result.wrong;
-        let flows: Vec<&Flow> = stopped.records.iter().filter_map(flow).collect();
+        let flows: Vec<&Flow> = stopped.records.iter().filter_map(Record::flow).collect();
         for caller in who.values() {
             match flows.iter().filter(|flow| is_by(flow, caller)).count() {
                 0 => outcome.wrong.push(format!("no flow of {caller:?}")),
@@ -107,19 +107,9 @@ impl Tier {
 }
 
 fn missing_hooks(records: &[Record]) -> Result<Vec<String>> {
-    let status = records.iter().find_map(|record| match &record.body {
-        Some(Body::Status(status)) => Some(status),
-        _ => None,
-    });
+    let status = records.iter().find_map(Record::status);
     let hooks = &status.context("the sensor has told no status")?.hooks;
     Ok(hooks.iter().filter(|hook| hook.state != "attached").map(|hook| hook.name.clone()).collect())
-}
-
-fn flow(record: &Record) -> Option<&Flow> {
-    match &record.body {
-        Some(Body::Flow(flow)) => Some(flow),
-        _ => None,
-    }
 }
 
 /// Whether a flow to a model provider names `caller` in every respect.

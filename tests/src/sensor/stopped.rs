@@ -36,8 +36,5 @@ impl Stopped {
 
 /// The model calls among `records`.
 pub fn calls(records: &[Record]) -> impl Iterator<Item = &ModelCall> {
-    records.iter().filter_map(|record| match &record.body {
-        Some(Body::ModelCall(call)) => Some(call.as_ref()),
-        _ => None,
-    })
+    records.iter().filter_map(Record::model_call)
 }

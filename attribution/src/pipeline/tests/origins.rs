@@ -101,20 +101,13 @@ fn a_flow_that_cannot_be_read_has_the_only_key_there_is() {
 
 #[test]
 fn repeated_opens_are_told_with_their_count() {
-    use proto::v1::record::Body;
     let mut script = Script::new();
     script.watched().exec(9, 1, "/usr/bin/agent");
     for _ in 0..5 {
         script.opens(9, "/srv/.env", KEY);
     }
     let told = script.tick(60 * S).run();
-    let counts: Vec<u64> = told
-        .records()
-        .into_iter()
-        .filter_map(|record| match record.body {
-            Some(Body::CredentialAccess(access)) => Some(access.count),
-            _ => None,
-        })
-        .collect();
+    let counts: Vec<u64> =
+        told.records().iter().filter_map(|record| Some(record.credential_access()?.count)).collect();
     assert_eq!(counts, [1, 4]);
 }
