@@ -35,7 +35,11 @@ const GAP_PATIENCE_NS: u64 = 150_000_000_000;
 const REPORT_EVERY_NS: u64 = 10_000_000_000;
 
 impl Kind {
-    fn name(self) -> &'static str {
+    /// Every kind, in the order of [`Fleet::seen`].
+    pub const ALL: [Self; 5] = [Self::Silent, Self::Gap, Self::ForgedHost, Self::TwoMachines, Self::Clock];
+
+    /// The name in records and metrics.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Silent => "silent",
             Self::Gap => "gap",
@@ -55,6 +59,7 @@ pub struct Fleet {
     since: u64,
     reports: BTreeMap<(String, Kind), Report>,
     gaps: Vec<Waiting>,
+    seen: [u64; Kind::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +91,13 @@ impl Fleet {
             since: now,
             reports: BTreeMap::new(),
             gaps: Vec::new(),
+            seen: Default::default(),
         }
+    }
+
+    /// How often each of [`Kind::ALL`] was noted since the start.
+    pub fn seen(&self) -> [u64; Kind::ALL.len()] {
+        self.seen
     }
 
     /// Judges by another policy from now on.
@@ -118,6 +129,9 @@ impl Fleet {
 
     /// Notes something wrong with the sensor of a host, at `now`.
     pub fn suspect(&mut self, host: &str, kind: Kind, detail: String, now: u64) {
+        for (count, _) in self.seen.iter_mut().zip(Kind::ALL).filter(|(_, one)| *one == kind) {
+            *count += 1;
+        }
         let key = (host.to_owned(), kind);
         if self.reports.len() >= MAX_WAITING && !self.reports.contains_key(&key) {
             return;

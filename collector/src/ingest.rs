@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     archive::calendar,
     batch::{self, Refused},
     fleet::Kind,
+    metrics::Traffic,
     peer::Peer,
     store::{Store, StoreError},
 };
@@ -41,6 +42,7 @@ const CLOCK_NS: u64 = 10_000_000_000;
 /// The service.
 pub struct Service {
     store: Store,
+    traffic: Arc<Traffic>,
     current: Arc<Current>,
 }
 
@@ -51,14 +53,15 @@ struct Current(Mutex<HashMap<Peer, watch::Sender<()>>>);
 /// One sensor's stream.
 struct Session {
     store: Store,
+    traffic: Arc<Traffic>,
     peer: Peer,
     acks: mpsc::Sender<Result<Ack, Status>>,
 }
 
 impl Service {
-    /// A service that stores in `store`.
-    pub fn new(store: Store) -> Self {
-        Self { store, current: Arc::default() }
+    /// A service that stores in `store` and counts in `traffic`.
+    pub fn new(store: Store, traffic: Arc<Traffic>) -> Self {
+        Self { store, traffic, current: Arc::default() }
     }
 }
 
@@ -83,9 +86,11 @@ impl Ingest for Service {
         let peer = peer.ok_or_else(|| Status::unauthenticated("no certificate"))?;
         let replaced = self.current.take(&peer);
         let (acks, receiver) = mpsc::channel(ACKS);
-        let session = Session { store: self.store.clone(), peer, acks };
+        let session = Session { store: self.store.clone(), traffic: self.traffic.clone(), peer, acks };
         let batches = request.into_inner();
+        let open = self.traffic.open();
         tokio::spawn(async move {
+            let _open = open;
             if let Err(status) = session.serve(batches, replaced).await {
                 tracing::debug!(peer = %session.peer, %status, "stream ended");
                 // The sensor may be gone already.
@@ -118,6 +123,7 @@ impl Session {
                 Err(_) => return Err(Status::deadline_exceeded("nothing came for a long time")),
             };
             let Some(batch) = batch else { return Ok(()) };
+            let arrived = Instant::now();
             self.clock(&batch, std::mem::take(&mut first)).await;
             let checked = match batch::check(&self.peer, &batch) {
                 Ok(checked) => checked,
@@ -126,9 +132,13 @@ impl Session {
             let records = u32::try_from(checked.records.len()).unwrap_or(u32::MAX);
             let pause = Duration::from_secs(1) * records / RECORDS_PER_S;
             allowed_from = allowed_from.max(Instant::now() - Duration::from_secs(1)) + pause;
-            let ack = self.store.batch(self.peer.clone(), checked).await.map_err(|error| match error {
-                StoreError::Full | StoreError::Stopped => Status::unavailable(error.to_string()),
+            let ack = self.store.batch(self.peer.clone(), checked).await.map_err(|error| {
+                if error == StoreError::Full {
+                    self.traffic.storage.fetch_add(1, Ordering::Relaxed);
+                }
+                Status::unavailable(error.to_string())
             })?;
+            self.traffic.acks.count(arrived.elapsed());
             if self.acks.send(Ok(ack)).await.is_err() {
                 return Ok(());
             }
@@ -137,8 +147,14 @@ impl Session {
 
     async fn refuse(&self, refused: Refused) -> Status {
         tracing::warn!(peer = %self.peer, %refused, "batch refused");
-        if let Refused::Forged { claimed, .. } = &refused {
-            self.store.suspect(&self.peer, Kind::ForgedHost, format!("`{claimed}`")).await;
+        match &refused {
+            Refused::Forged { claimed, .. } => {
+                self.traffic.forged.fetch_add(1, Ordering::Relaxed);
+                self.store.suspect(&self.peer, Kind::ForgedHost, format!("`{claimed}`")).await;
+            }
+            Refused::Malformed(_) => {
+                self.traffic.malformed.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Status::invalid_argument(refused.to_string())
     }

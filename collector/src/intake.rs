@@ -25,6 +25,13 @@ pub struct Gap {
     pub to: u64,
 }
 
+impl Gap {
+    /// How many are missing.
+    pub fn numbers(&self) -> u64 {
+        self.to.saturating_sub(self.from).saturating_add(1)
+    }
+}
+
 /// A batch, judged.
 #[derive(Debug, Default, PartialEq)]
 pub struct Judged {

@@ -2,7 +2,8 @@
 //!
 //! Data path: [`listen`] (TCP, mutual TLS, limits) -> [`ingest`] (who sent what) -> [`store`] (what is new: durable
 //! in the [`archive`], then acknowledged) -> [`fleet`] (the same detector as on a host). [`query`] answers questions
-//! from the archive. [`state`] is what outlives a restart and is not a record; [`authority`] makes the certificates.
+//! from the archive. [`state`] is what outlives a restart and is not a record; [`authority`] makes the certificates;
+//! [`metrics`] counts for Prometheus.
 #![forbid(unsafe_code)]
 
 pub mod archive;
@@ -14,6 +15,7 @@ pub mod fleet;
 pub mod ingest;
 pub mod intake;
 pub mod listen;
+pub mod metrics;
 pub mod peer;
 pub mod query;
 pub mod serve;

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -23,7 +23,8 @@ use tonic::transport::Server;
 
 use crate::{
     ingest::{MAX_MESSAGE, Service},
-    listen,
+    listen::{self, Refusals},
+    metrics::{Sources, Traffic},
     query::{self, Query},
     store::{Settings, Store, Writer},
     tls::Tls,
@@ -55,6 +56,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address for questions.
     pub query: SocketAddr,
+    /// Address for scrapers and probes; nothing without one.
+    pub metrics: Option<SocketAddr>,
     /// Name of this collector in its records.
     pub name: String,
     /// Time without a record after which a sensor is reported.
@@ -70,6 +73,7 @@ pub struct Options {
 /// Runs until SIGINT or SIGTERM. What was acknowledged is durable whatever happens.
 pub fn run(options: Options) -> anyhow::Result<()> {
     allow_connections();
+    let started = SystemTime::now();
     let tls = Arc::new(Tls::open(&options.pki)?);
     let policy = PolicyFile::open(options.policy.clone());
     let settings = Settings {
@@ -87,7 +91,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let query = Query::open(options.folder.clone(), writer.id()).context("cannot open the state file")?;
     let (store, thread) = writer.start().context("cannot start the store")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
-    let served = runtime.block_on(serve(&options, tls, policy, store, query));
+    let served = runtime.block_on(serve(&options, tls, policy, store, query, started));
     // Streams end with the runtime, and the store's thread with the last of them.
     runtime.shutdown_timeout(LAST_WITHIN);
     let closed = thread.join().unwrap_or(false);
@@ -103,6 +107,7 @@ async fn serve(
     policy: PolicyFile,
     store: Store,
     query: Arc<Query>,
+    started: SystemTime,
 ) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -115,10 +120,21 @@ async fn serve(
     println!("questions: https://{}", readers.local_addr()?);
     tokio::spawn(query::start(readers, tls.clone(), query));
     tokio::spawn(look(tls.clone(), policy, store.clone()));
-    let connections = listen::start(sensors, tls, Arc::default());
+    let (traffic, refusals) = (Arc::<Traffic>::default(), Arc::<Refusals>::default());
+    let sources = Sources {
+        store: store.clone(),
+        traffic: traffic.clone(),
+        refusals: refusals.clone(),
+        folder: options.folder.clone(),
+        retain_bytes: options.retain_bytes,
+        started,
+    };
+    let scraped = options.metrics.map(|address| scrape(address, sources)).transpose()?;
+    let connections = listen::start(sensors, tls, refusals);
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<IngestServer<Service>>().await;
-    let ingest = IngestServer::new(Service::new(store.clone())).max_decoding_message_size(MAX_MESSAGE);
+    let ingest =
+        IngestServer::new(Service::new(store.clone(), traffic)).max_decoding_message_size(MAX_MESSAGE);
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
@@ -129,6 +145,8 @@ async fn serve(
         .add_service(ingest)
         .add_service(health)
         .serve_with_incoming(ReceiverStream::new(connections));
+    let ready = |is| scraped.iter().for_each(|server| server.ready(is));
+    ready(true);
     service::ready();
     let ended = tokio::select! {
         ended = server => ended.context("the server for sensors ended"),
@@ -136,8 +154,17 @@ async fn serve(
         _ = terminate.recv() => Ok(()),
         never = service::watchdog(async || Some(store.ask().await?.to_string())) => match never {},
     };
+    ready(false);
     service::stopping();
     ended
+}
+
+/// Begins to answer scrapers and probes.
+fn scrape(address: SocketAddr, sources: Sources) -> anyhow::Result<::metrics::Server> {
+    let server = ::metrics::Server::start(address, sources);
+    let server = server.with_context(|| format!("cannot serve metrics on {address}"))?;
+    println!("metrics: http://{}/metrics", server.address());
+    Ok(server)
 }
 
 /// Allows as many open files as the system lets this process have: each connection takes one.

@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::metrics::Tally;
 use attribution::policy::Policy;
-use flow_log::{Reader, writer::Options};
+use flow_log::{Position, Reader, writer::Options};
 use proto::v1::{Ack, Finding, record::Body};
 use thiserror::Error;
 use tokio::{
@@ -25,7 +26,7 @@ use crate::{
     archive::{Archive, ArchiveError, Folders, calendar, folder},
     batch::Checked,
     fleet::{Fleet, Kind},
-    intake::{Intake, Judged},
+    intake::{Gap, Intake, Judged},
     peer::Peer,
     state::{FILE, Progress, State, Stream},
 };
@@ -99,14 +100,42 @@ pub struct Settings {
 }
 
 /// What the store says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Summary {
-    /// Sensors that are not silent.
-    pub sensors: usize,
-    /// Records stored since the start.
-    pub stored: u64,
     /// Whether the last batches could not be stored.
     pub failing: bool,
+    /// Each tenant by name.
+    pub tenants: BTreeMap<String, Tenant>,
+}
+
+/// What the store says of a tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Tenant {
+    /// Sensors that are not silent.
+    pub heard: usize,
+    /// Sensors that are, unless they were taken away.
+    pub silent: usize,
+    /// What was wrong with sensors since the start: of [`Kind::ALL`] each.
+    pub reports: [u64; Kind::ALL.len()],
+    /// What was stored since the start.
+    pub stored: Stored,
+    /// How far the log reaches.
+    pub position: Position,
+}
+
+/// What was stored of a tenant's sensors since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// Records.
+    pub records: u64,
+    /// Their size as JSON, bytes.
+    pub bytes: u64,
+    /// Records that came again and were left out.
+    pub duplicates: u64,
+    /// Numbers that were skipped.
+    pub missing: u64,
+    /// Calls and the fleet's own findings; clones count together.
+    pub tally: Tally,
 }
 
 enum Request {
@@ -137,8 +166,7 @@ pub struct Writer {
     fleets: BTreeMap<String, Fleet>,
     /// Records of the collector itself that could not be stored, by tenant.
     untold: BTreeMap<String, Vec<Body>>,
-    /// Records stored since the start.
-    stored: u64,
+    stored: BTreeMap<String, Stored>,
     /// Whether the last attempt to store failed.
     failing: bool,
     /// Streams whose progress is not saved yet.
@@ -151,8 +179,9 @@ pub struct Writer {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sensors, stored, failing } = self;
-        let but = if *failing { "; the storage fails, sensors keep their records" } else { "" };
+        let but = if self.failing { "; the storage fails, sensors keep their records" } else { "" };
+        let sensors: usize = self.tenants.values().map(|tenant| tenant.heard).sum();
+        let stored: u64 = self.tenants.values().map(|tenant| tenant.stored.records).sum();
         write!(f, "{sensors} sensors; {stored} records stored{but}")
     }
 }
@@ -180,6 +209,12 @@ impl Store {
             answer.await.ok()
         };
         timeout(ANSWER_WITHIN, asked).await.ok()?
+    }
+
+    /// Batches that wait, and how many can.
+    pub fn queue(&self) -> (usize, usize) {
+        let limit = self.0.max_capacity();
+        (limit - self.0.capacity(), limit)
     }
 
     /// Puts another policy in force.
@@ -224,7 +259,7 @@ impl Writer {
             intake,
             fleets,
             untold: BTreeMap::new(),
-            stored: 0,
+            stored: BTreeMap::new(),
             failing: false,
             changed,
             started: now,
@@ -338,7 +373,7 @@ impl Writer {
         for Waiting { stream, judged, reply } in waiting {
             self.intake.stored(&stream, judged.seq, now);
             self.changed.insert(stream.clone());
-            self.stored += judged.fresh.len() as u64;
+            self.count(tenant, &judged);
             let ack = Ack {
                 boot_id: stream.boot_id.clone(),
                 seq: judged.seq,
@@ -380,12 +415,12 @@ impl Writer {
                 }
             };
             bodies.clear();
-            let fleet = self.fleet(tenant);
             for record in &told {
                 if let Some(finding) = record.finding() {
                     announce(tenant, finding);
                 }
-                bodies.extend(fleet.record(record).into_iter().map(Body::Finding));
+                self.stored.entry(tenant.to_owned()).or_default().tally.count(record);
+                bodies.extend(self.fleet(tenant).record(record).into_iter().map(Body::Finding));
             }
         }
     }
@@ -416,21 +451,53 @@ impl Writer {
         }
     }
 
+    /// Counts a batch that was stored.
+    fn count(&mut self, tenant: &str, judged: &Judged) {
+        let stored = self.stored.entry(tenant.to_owned()).or_default();
+        stored.duplicates += judged.duplicates;
+        stored.missing += judged.gaps.iter().map(Gap::numbers).sum::<u64>();
+        for arrived in &judged.fresh {
+            stored.records += 1;
+            stored.bytes += arrived.line.len() as u64;
+            // Findings of sensors are theirs.
+            if matches!(arrived.record.body, Some(Body::ModelCall(_))) {
+                stored.tally.count(&arrived.record);
+            }
+        }
+    }
+
     fn summary(&self) -> Summary {
-        let heard_since = calendar().saturating_sub(self.silent_after_ns());
-        let sensors = self.intake.sensors().into_values().filter(|last| *last >= heard_since).count();
-        Summary { sensors, stored: self.stored, failing: self.failing }
+        let mut tenants: BTreeMap<String, Tenant> = BTreeMap::new();
+        for (name, position) in self.archive.positions() {
+            let stored = self.stored.get(&name).cloned().unwrap_or_default();
+            let reports = self.fleets.get(&name).map(Fleet::seen).unwrap_or_default();
+            tenants.insert(name, Tenant { stored, reports, position, ..Tenant::default() });
+        }
+        for (peer, silence) in self.silences(calendar()) {
+            let tenant = tenants.entry(peer.tenant.clone()).or_default();
+            match silence {
+                heard if heard < self.silent_after_ns() => tenant.heard += 1,
+                silent if silent < GONE_NS => tenant.silent += 1,
+                _ => {}
+            }
+        }
+        Summary { failing: self.failing, tenants }
     }
 
     fn silent_after_ns(&self) -> u64 {
         u64::try_from(self.settings.silent_after.as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// How long nothing came from each sensor, nanoseconds.
+    fn silences(&self, now: u64) -> impl Iterator<Item = (&Peer, u64)> {
+        self.intake.sensors().into_iter().map(move |(peer, last)| (peer, now.saturating_sub(last)))
+    }
+
     fn silent(&mut self, now: u64) {
-        let after = self.silent_after_ns();
-        let silent: Vec<(Peer, u64)> = (self.intake.sensors().into_iter())
-            .map(|(peer, last)| (peer, now.saturating_sub(last)))
-            .filter(|(_, silence)| (after..GONE_NS).contains(silence))
+        let gone = self.silent_after_ns()..GONE_NS;
+        let silent: Vec<(Peer, u64)> = self
+            .silences(now)
+            .filter(|(_, silence)| gone.contains(silence))
             .map(|(peer, silence)| (peer.clone(), silence))
             .collect();
         for (peer, silence) in silent {

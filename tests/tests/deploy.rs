@@ -197,7 +197,9 @@ fn every_value_of_the_chart_has_its_effect_and_the_configuration_is_valid() -> R
             "priorityClassName": "system-node-critical", "extraArgs": ["--status-interval", "60"],
             "prometheus": {"serviceMonitor": {"enabled": true, "labelsOverride": {"release": "prometheus"}}},
         },
-        "collector": {"enabled": true, "certificateSecret": "collector"},
+        "collector": {
+            "enabled": true, "certificateSecret": "collector", "prometheus": {"serviceMonitor": {"enabled": true}},
+        },
     }))?;
     let scratch = Scratch::new("chart")?;
     let config = scratch.path().join("config.toml");
@@ -214,7 +216,14 @@ fn every_value_of_the_chart_has_its_effect_and_the_configuration_is_valid() -> R
     let key = json!({"name": "fleet-key", "mountPath": "/etc/keywitness/credentials/fleet.key", "subPath": "fleet.key", "readOnly": true});
     assert!(container["volumeMounts"].as_array().is_some_and(|mounts| mounts.contains(&key)), "{container}");
     assert_eq!(pod["dnsPolicy"], "ClusterFirstWithHostNet");
-    assert_eq!(of_kind(&resources, "ServiceMonitor")?["metadata"]["labels"]["release"], "prometheus");
-    of_kind(&resources, "StatefulSet")?;
+    let mut monitors = resources.iter().filter(|one| one["kind"] == "ServiceMonitor");
+    assert!(monitors.any(|one| one["metadata"]["labels"]["release"] == "prometheus"));
+    let collector = &of_kind(&resources, "StatefulSet")?["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(collector["livenessProbe"]["httpGet"], json!({"path": "/healthz", "port": "metrics"}));
+    assert!(
+        collector["args"].as_array().is_some_and(|args| args.contains(&json!("[::]:9478"))),
+        "{collector}"
+    );
+    assert_eq!(resources.iter().filter(|one| one["kind"] == "ServiceMonitor").count(), 2);
     Ok(())
 }

@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod build;
 mod deb;
+mod image;
 mod lint;
 mod mounts;
 mod run;
@@ -36,6 +37,8 @@ enum Verb {
     Lint,
     /// Build the Debian package of the sensor
     Deb(deb::Args),
+    /// Build container images of sensor and collector from static executables, without a daemon
+    Image(image::Args),
     /// Run the sensor and real clients on other kernels, in emulated machines
     Vm(vm::Args),
     /// Measure what the sensor costs, interleaved with its peers
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::main(&args),
         Verb::Lint => lint::main(),
         Verb::Deb(args) => deb::main(&args),
+        Verb::Image(args) => image::main(&args),
         Verb::Vm(args) => vm::main(&args),
         Verb::Bench(args) => bench::main(&args),
     };

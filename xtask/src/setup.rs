@@ -44,6 +44,10 @@ const TEST_TOOLS: [(&str, &str); 19] = [
     ("wget", "wget"),
 ];
 
+/// Programs that make a whole system for a test machine, each with its package.
+const SYSTEM_TOOLS: [(&str, &str); 3] =
+    [("debootstrap", "debootstrap"), ("mke2fs", "e2fsprogs"), ("depmod", "kmod")];
+
 /// What to set up.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -53,6 +57,9 @@ pub(crate) struct Args {
     /// Also the programs and clients of the end-to-end tests
     #[arg(long)]
     pub(crate) tests: bool,
+    /// Also the programs that `vm --system` makes a system with
+    #[arg(long)]
+    pub(crate) system: bool,
     /// Only say what is missing, and fail if something is
     #[arg(long)]
     pub(crate) check: bool,
@@ -126,7 +133,9 @@ fn look(args: &Args, tell: bool) -> Result<Missing> {
         None => missing.linker = true,
     }
     let bench = BENCH_TOOLS.iter().filter(|_| args.bench);
-    for (program, package) in bench.chain(TEST_TOOLS.iter().filter(|_| args.tests)) {
+    let tests = TEST_TOOLS.iter().filter(|_| args.tests);
+    let system = SYSTEM_TOOLS.iter().filter(|_| args.system);
+    for (program, package) in bench.chain(tests).chain(system) {
         match path_of(program, package) {
             Some(path) => found(&format!("{program} at {}", path.display())),
             None if missing.packages.contains(package) => {}

@@ -1,7 +1,7 @@
 //! Ending what was started: SIGINT and SIGTERM end the task in order, children by their process group.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, Command, ExitStatus};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +36,14 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
+    /// An error when interrupted.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        Ok(())
+    }
+
     /// Waits; an error at once when interrupted.
     pub(crate) fn pause(&self, time: Duration) -> Result<()> {
         self.wait_until(time, || Ok(false)).map(|_| ())
@@ -45,9 +53,7 @@ impl Interrupt {
     pub(crate) fn wait_until(&self, time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
         let end = Instant::now() + time;
         loop {
-            if self.0.load(Ordering::Relaxed) {
-                bail!("interrupted");
-            }
+            self.check()?;
             if done()? {
                 return Ok(true);
             }
@@ -70,6 +76,11 @@ impl Group {
     /// Its standard error, when that was piped; handed out once.
     pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
+    }
+
+    /// Its standard output, when that was piped; handed out once.
+    pub(crate) fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// The process id, which is the group's id too.

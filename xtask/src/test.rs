@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::lint::{self, targets::Targets};
 use crate::shell::{find, require_root, run, say};
-use crate::{build, mounts, setup, workspace};
+use crate::stop::Interrupt;
+use crate::{build, mounts, setup, vm, workspace};
 
 /// The end-to-end tests; the same features in every call, so that nothing is built twice.
 pub(crate) const FEATURES: [&str; 2] = ["--features", "keywitness-tests/e2e"];
@@ -29,8 +30,8 @@ pub(crate) struct Args {
 }
 
 /// The steps done so far.
-#[derive(Default)]
 struct Summary {
+    interrupt: Interrupt,
     passed: Vec<&'static str>,
     failed: Vec<&'static str>,
 }
@@ -38,9 +39,8 @@ struct Summary {
 /// Runs the verb.
 pub(crate) fn main(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let mut summary = Summary::default();
-    let ready = prepare(args);
-    summary.note("build", ready);
+    let mut summary = Summary::new(Interrupt::new()?);
+    summary.step("build", || prepare(args));
     if summary.failed.is_empty() {
         steps(args, &mut summary);
     }
@@ -69,20 +69,37 @@ fn prepare(args: &Args) -> Result<()> {
 }
 
 fn steps(args: &Args, summary: &mut Summary) {
-    if args.filter.is_none() && !args.e2e {
-        summary.note("format", lint::format());
-        summary.note("clippy", lint::clippy(&FEATURES));
-        summary.note("rules", lint::rules());
-    }
-    if !args.e2e {
-        summary.note("unit", unit(args.filter.as_deref()));
-        if args.filter.is_none() {
-            summary.note("doc", run(workspace::cargo("test").args(FEATURES).args(["--quiet", "--doc"])));
+    std::thread::scope(|scope| {
+        // Beside what measures nothing: most of the machines' time one processor waits for the emulation of another.
+        let interrupt = summary.interrupt.clone();
+        let kernels =
+            (!args.unit && args.filter.is_none()).then(|| scope.spawn(move || vm::smoke(&interrupt)));
+        checks(args, summary);
+        if let Some(kernels) = kernels {
+            summary.step("kernels", || {
+                kernels.join().unwrap_or_else(|_| bail!("the run of the machines failed"))
+            });
         }
-    }
+    });
     if !args.unit {
-        summary.note("root", root(args.filter.as_deref()));
-        summary.note("e2e", e2e(args.filter.as_deref()));
+        summary.step("root", || root(args.filter.as_deref()));
+        summary.step("e2e", || e2e(args.filter.as_deref()));
+    }
+}
+
+/// What needs no root.
+fn checks(args: &Args, summary: &mut Summary) {
+    if args.e2e {
+        return;
+    }
+    if args.filter.is_none() {
+        summary.step("format", lint::format);
+        summary.step("clippy", || lint::clippy(&FEATURES));
+        summary.step("rules", lint::rules);
+    }
+    summary.step("unit", || unit(args.filter.as_deref()));
+    if args.filter.is_none() {
+        summary.step("doc", || run(workspace::cargo("test").args(FEATURES).args(["--quiet", "--doc"])));
     }
 }
 
@@ -143,8 +160,13 @@ fn has_nextest() -> bool {
 }
 
 impl Summary {
-    fn note(&mut self, name: &'static str, result: Result<()>) {
-        match result {
+    const fn new(interrupt: Interrupt) -> Self {
+        Self { interrupt, passed: Vec::new(), failed: Vec::new() }
+    }
+
+    /// Does a step, unless somebody has interrupted the run.
+    fn step(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) {
+        match self.interrupt.check().and_then(|()| step()) {
             Ok(()) => self.passed.push(name),
             Err(error) => {
                 say(format_args!("{name} FAILED: {error:#}"));
@@ -169,11 +191,11 @@ mod tests {
 
     #[test]
     fn summary_names_what_failed_and_goes_on() {
-        let mut summary = Summary::default();
-        summary.note("format", Ok(()));
+        let mut summary = Summary::new(Interrupt::new().unwrap());
+        summary.step("format", || Ok(()));
         assert_eq!(summary.text(), "PASSED (format)");
-        summary.note("clippy", Err(anyhow::anyhow!("broken")));
-        summary.note("unit", Ok(()));
+        summary.step("clippy", || bail!("broken"));
+        summary.step("unit", || Ok(()));
         assert_eq!(summary.text(), "FAILED: clippy (passed: format, unit)");
     }
 }

@@ -90,6 +90,9 @@ struct ServeArgs {
     /// Address for questions (HTTP JSON)
     #[arg(long, value_name = "ADDRESS:PORT", default_value = QUERY)]
     query: SocketAddr,
+    /// Address for Prometheus and probes (HTTP without TLS or authentication) [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// Name of this collector in its own records [default: the host's]
     #[arg(long, value_name = "NAME")]
     collector_name: Option<String>,

@@ -27,6 +27,7 @@ pub(super) fn run(dir: &Path, args: ServeArgs) -> anyhow::Result<()> {
         pki,
         listen: args.listen,
         query: args.query,
+        metrics: args.metrics,
         name,
         silent_after: Duration::from_secs(args.silent_after),
         retain_bytes: args.retain_gib * GIB,

@@ -5,6 +5,7 @@
 mod disk;
 mod kills;
 mod questions;
+mod scrapes;
 mod support;
 
 use std::{

@@ -44,6 +44,8 @@ pub(crate) struct Collector {
     pub(crate) process: Option<Child>,
     /// Address for sensors and for questions, once it ran.
     addresses: [String; 2],
+    /// Address of the metrics, where they were asked for.
+    metrics: String,
     more: Vec<String>,
 }
 
@@ -63,7 +65,13 @@ impl Collector {
     pub(crate) fn at(folder: &Path) -> Self {
         let any = || "127.0.0.1:0".to_owned();
         let noted = std::fs::read_to_string(folder.join(ADDRESS)).unwrap_or_else(|_| any());
-        Self { folder: folder.to_owned(), process: None, addresses: [noted, any()], more: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            process: None,
+            addresses: [noted, any()],
+            metrics: String::new(),
+            more: Vec::new(),
+        }
     }
 
     /// Tells other processes where sensors connect.
@@ -90,6 +98,11 @@ impl Collector {
             let line = lines.next().unwrap().unwrap();
             self.addresses[at] = line.strip_prefix(name).unwrap().to_owned();
         }
+        if self.more.iter().any(|argument| argument.starts_with("--metrics=")) {
+            let line = lines.next().unwrap().unwrap();
+            let address = line.strip_prefix("metrics: http://").unwrap().strip_suffix("/metrics");
+            self.metrics = address.unwrap().to_owned();
+        }
         self.process = Some(process);
     }
 
@@ -113,6 +126,10 @@ impl Collector {
 
     pub(crate) fn address(&self) -> &str {
         &self.addresses[0]
+    }
+
+    pub(crate) fn metrics_address(&self) -> &str {
+        &self.metrics
     }
 
     pub(crate) fn pki(&self) -> PathBuf {

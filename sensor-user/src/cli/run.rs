@@ -18,7 +18,7 @@ use crate::{
     export::sink::Exporter,
     fleet_key,
     live::Hub,
-    metrics::{self, Server, Tally},
+    metrics::{self, Running, Server, Tally},
     sensor::{
         Options, Sensor, SensorError,
         health::{self, Probe},
@@ -131,7 +131,8 @@ fn metrics(
         ring_bytes: config.kernel.ring_bytes.get(),
     };
     let tally = sources.tally.clone();
-    let server = Server::start(listen, sources, probe.clone()).map_err(|error| {
+    let running = Running { sources, probe: probe.clone() };
+    let server = Server::start(listen, running).map_err(|error| {
         let help = "free the port, or set another address in [metrics] of the configuration";
         Refused::new(format!("cannot serve metrics on {listen}: {error}"), help)
     })?;

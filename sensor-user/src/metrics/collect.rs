@@ -1,41 +1,26 @@
 //! Puts on the page what the sensor says of itself, and what its process and its log take.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use ::metrics::{Page, host};
 use sensor_common::{cause, kind};
 use uplink::Progress;
 
-use super::{Sources, page::Page, table};
+use super::{Sources, table};
 use crate::{export::sink::QUEUE, sensor::health::Health};
 
 const NS_PER_S: f64 = 1e9;
-/// Most files of the log folder that are looked at.
-const MAX_FILES: usize = 100_000;
-
-/// Size of the files in `folder`. What cannot be looked at takes nothing.
-fn size(folder: &Path) -> u64 {
-    let files = std::fs::read_dir(folder).into_iter().flatten().take(MAX_FILES);
-    files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
-}
-
 /// Everything that the table names, as it is now.
 pub(super) fn fill(page: &mut Page, health: &Health, sources: &Sources) {
     page.add(table::BUILD, [env!("CARGO_PKG_VERSION")], 1.0);
     page.add(table::START_TIME, [], health.status.since as f64 / NS_PER_S);
-    if let Ok(stat) = procfs::process::Process::myself().and_then(|myself| myself.stat()) {
-        page.add(table::MEMORY, [], stat.rss.saturating_mul(procfs::page_size()) as f64);
-        let ticks = stat.utime.saturating_add(stat.stime) as f64;
-        page.add(table::CPU, [], ticks / procfs::ticks_per_second() as f64);
-    }
+    host::process(page, table::MEMORY, table::CPU);
     events(page, health);
     page.add(table::RING, [], f64::from(sources.ring_bytes));
     sensor(page, health);
     sources.tally.fill(page);
     if let Some((folder, limit)) = &sources.log {
-        page.add(table::LOG_BYTES, [], size(folder) as f64);
+        page.add(table::LOG_BYTES, [], host::size(folder) as f64);
         page.add(table::LOG_LIMIT, [], *limit as f64);
     }
     receivers(page, sources);

@@ -1,21 +1,21 @@
-//! Prometheus metrics and probes, on a port of their own that is off unless configured.
+//! Prometheus metrics and probes of the sensor, on a port of their own that is off unless configured.
 //!
 //! [`table`] names every metric. Most numbers are asked of the sensor when somebody scrapes ([`Health`]);
-//! [`tally`] counts those that only records tell. No label is a pid or the fingerprint of a key.
+//! [`Tally`] counts those that only records tell.
 
 mod collect;
-#[cfg(test)]
-mod document;
-mod page;
-mod server;
-pub mod table;
 mod tally;
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{export::sink::Account, sensor::health::Health};
+use ::metrics::{Page, Subject, table::sensor as table};
 
-pub use server::Server;
+use crate::{
+    export::sink::Account,
+    sensor::health::{Health, Probe},
+};
+
+pub use ::metrics::Server;
 pub use tally::Tally;
 
 /// Everything that metrics are made of, apart from what the running sensor is asked.
@@ -33,11 +33,33 @@ pub struct Sources {
     pub ring_bytes: u32,
 }
 
+/// The running sensor, for the server of its metrics.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// What the page is made of, apart from what `probe` says.
+    pub sources: Sources,
+    /// Asks the event loop.
+    pub probe: Probe,
+}
+
 impl Sources {
     /// The page of one moment.
-    fn page(&self, health: &Health) -> page::Page {
-        let mut page = page::Page::default();
+    fn page(&self, health: &Health) -> Page {
+        let mut page = Page::new(table::METRICS);
         collect::fill(&mut page, health, self);
         page
     }
 }
+
+impl Subject for Running {
+    async fn page(&self) -> Option<Page> {
+        Some(self.sources.page(&self.probe.ask().await?))
+    }
+
+    async fn answers(&self) -> bool {
+        self.probe.ask().await.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

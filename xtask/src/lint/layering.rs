@@ -8,7 +8,7 @@ use crate::shell::text;
 use crate::workspace;
 
 /// Which crates of the workspace each crate may build on (tests apart); a crate that is not here may build on none.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("sensor-common", &[]),
     ("sensor-ebpf", &["sensor-common"]),
     ("keywitness-proto", &[]),
@@ -17,10 +17,17 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("keywitness-service", &[]),
     ("keywitness-attribution", &["keywitness-proto"]),
     ("keywitness-flow-log", &["keywitness-proto"]),
+    ("keywitness-metrics", &["keywitness-proto", "keywitness-attribution"]),
     ("keywitness-uplink", &["keywitness-proto", "keywitness-flow-log"]),
     (
         "keywitness-collector",
-        &["keywitness-proto", "keywitness-attribution", "keywitness-flow-log", "keywitness-service"],
+        &[
+            "keywitness-proto",
+            "keywitness-attribution",
+            "keywitness-flow-log",
+            "keywitness-metrics",
+            "keywitness-service",
+        ],
     ),
     (
         "sensor-user",
@@ -30,6 +37,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "keywitness-attribution",
             "keywitness-flow-log",
             "keywitness-locate",
+            "keywitness-metrics",
             "keywitness-peer-api",
             "keywitness-service",
             "keywitness-uplink",

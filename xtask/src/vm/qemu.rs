@@ -17,8 +17,10 @@ const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 /// Memory of a machine, in MiB.
 const MEMORY: &str = "1400";
-/// Kernel arguments of every machine: BPF is among the security modules, and a crash ends it.
-const ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet lsm=lockdown,yama,integrity,apparmor,bpf";
+/// Kernel arguments of every machine: BPF is among the security modules, a crash ends it, and systemd, where there is
+/// one, knows that an emulated machine is slow.
+const ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet lsm=lockdown,yama,integrity,apparmor,bpf \
+    systemd.default_timeout_start_sec=900";
 /// Lines of the console that an error shows.
 const SHOWN_LINES: usize = 40;
 

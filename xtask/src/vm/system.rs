@@ -33,7 +33,7 @@ const TESTS: [&str; 2] = [
     "a_unit_is_known_by_its_cgroup_and_started_again_is_another_instance",
 ];
 /// Longest run.
-const LIMIT: Duration = Duration::from_secs(1800);
+const LIMIT: Duration = Duration::from_secs(3600);
 /// Where the packages are in the system.
 const OLD: &str = "/opt/old.deb";
 const NEW: &str = "/opt/new.deb";
@@ -83,14 +83,15 @@ fn disk(folder: &Path) -> Result<PathBuf> {
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("cannot empty {}", root.display()))?;
     }
-    let suite = qemu::codename(&fs::read_to_string("/etc/os-release")?)?;
+    let suite =
+        qemu::codename(&fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?)?;
     say(format_args!("making a Debian {suite} for the machine"));
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), &suite]);
     run(debootstrap.arg(&root).arg(mirror::address()?).stdout(std::io::stderr()))?;
     run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(&root).arg(&new).arg(DISK))?;
-    fs::rename(&new, &disk)?;
-    fs::remove_dir_all(&root)?;
+    fs::rename(&new, &disk).with_context(|| format!("cannot rename {}", new.display()))?;
+    fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     Ok(disk)
 }
 
@@ -99,7 +100,7 @@ fn archive(folder: &Path, image: &Image) -> Result<PathBuf> {
     let guest = workspace::executable(PROGRAMS[0], false);
     let mut tree = Tree::new(&folder.join("tree"))?;
     let mut modules = Vec::new();
-    for module in in_order(&fs::read_to_string(image.modules.join("modules.dep"))?, &MODULES)? {
+    for module in in_order(&dependencies(image)?, &MODULES)? {
         let name = format!("/modules/{}", modules.len());
         tree.put(&image.modules.join(&module), Path::new(&name))?;
         modules.push(name);
@@ -109,12 +110,17 @@ fn archive(folder: &Path, image: &Image) -> Result<PathBuf> {
     for path in PROGRAMS.map(|program| workspace::executable(program, false)).iter().chain([&test]) {
         tree.put_stripped(path, &system(path))?;
     }
-    for script in fs::read_dir(workspace::root().join("tests/clients"))? {
+    let clients = workspace::root().join("tests/clients");
+    for script in fs::read_dir(&clients).with_context(|| format!("cannot read {}", clients.display()))? {
         let path = script?.path();
-        tree.put(&path, &system(&path))?;
+        if path.is_file() {
+            tree.put(&path, &system(&path))?;
+        }
     }
+    say("packing the Debian packages");
     tree.put(&deb::package(false, None)?, &system(Path::new(OLD)))?;
     tree.put(&deb::package(false, Some(NEXT_VERSION))?, &system(Path::new(NEW)))?;
+    tree.write("/payload/etc/hosts", "127.0.0.1 localhost\n")?;
     tree.write("/payload/etc/systemd/system/guest.service", &unit(&guest, &test))?;
     tree.script("/init", &init(&modules))?;
     let archive = folder.join("system.cpio");
@@ -136,6 +142,14 @@ fn test_program() -> Result<PathBuf> {
         .lines()
         .find_map(executable)
         .with_context(|| format!("cargo named no test program {TEST_PROGRAM}"))
+}
+
+/// What each module needs (modules.dep(5)), which the kernel's package leaves to the machine it is installed on.
+fn dependencies(image: &Image) -> Result<String> {
+    let root = image.modules.ancestors().nth(3).context("modules lie in lib/modules/RELEASE")?;
+    run(Command::new("depmod").arg("--basedir").arg(root).arg(image.release()))?;
+    let file = image.modules.join("modules.dep");
+    fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// The files of modules and of all that they need, the needed ones first (modules.dep(5)).
@@ -162,6 +176,7 @@ fn in_order(dependencies: &str, wanted: &[&str]) -> Result<Vec<String>> {
     Ok(order)
 }
 
+/// Programs that were built below /tmp would be removed from it at boot.
 fn init(modules: &[String]) -> String {
     format!(
         "#!/bin/busybox sh\n\
@@ -170,7 +185,8 @@ fn init(modules: &[String]) -> String {
          for module in {}; do insmod $module; done\n\
          until [ -b /dev/vda ]; do usleep 50000; done\n\
          mount -t ext4 /dev/vda /disk && cp -a /payload/. /disk/\n\
-         mkdir -p /disk/etc/systemd/system/multi-user.target.wants\n\
+         mkdir -p /disk/etc/systemd/system/multi-user.target.wants /disk/etc/tmpfiles.d\n\
+         ln -s /dev/null /disk/etc/tmpfiles.d/tmp.conf\n\
          ln -s ../guest.service /disk/etc/systemd/system/multi-user.target.wants/\n\
          exec switch_root /disk /sbin/init\n",
         modules.join(" ")
@@ -185,6 +201,7 @@ fn unit(guest: &Path, test: &Path) -> String {
          Environment=PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin\n\
          ExecStartPre=/bin/stty -F /dev/ttyS1 raw\n\
          ExecStart={guest} system --old {OLD} --new {NEW} --program {test} {tests}\n\
+         ExecStopPost=-/bin/sh -c 'journalctl --no-pager --lines 40 --unit guest --unit keywitness >/dev/ttyS0'\n\
          ExecStopPost=/bin/systemctl poweroff --force\n",
         target = workspace::target_dir().display(),
         guest = guest.display(),

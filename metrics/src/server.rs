@@ -28,8 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Sources, page};
-use crate::sensor::health::Probe;
+use crate::page::{self, Page};
 
 /// Connections at a time; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 16;
@@ -42,11 +41,19 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(15);
 /// Pause after the operating system could not accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The program that the server speaks for.
+pub trait Subject: Clone + Send + Sync + 'static {
+    /// The page of this moment; nothing when the program does not answer in time.
+    fn page(&self) -> impl Future<Output = Option<Page>> + Send;
+
+    /// Whether the program answers in time.
+    fn answers(&self) -> impl Future<Output = bool> + Send;
+}
+
 /// What answers are made of.
 #[derive(Debug, Clone)]
-struct Answers {
-    sources: Sources,
-    probe: Probe,
+struct Answers<S> {
+    subject: S,
     ready: Arc<AtomicBool>,
 }
 
@@ -60,15 +67,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves on `listen`. From [`Server::ready`] on the sensor has to answer `probe`.
-    pub fn start(listen: SocketAddr, sources: Sources, probe: Probe) -> io::Result<Self> {
+    /// Serves on `listen`. From [`Server::ready`] on `subject` has to answer.
+    pub fn start(listen: SocketAddr, subject: impl Subject) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let ready = Arc::<AtomicBool>::default();
-        let answers = Answers { sources, probe, ready: ready.clone() };
+        let answers = Answers { subject, ready: ready.clone() };
         let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -85,7 +92,7 @@ impl Server {
         self.address
     }
 
-    /// Says whether the sensor watches and answers its probe. Before that and after it, it starts or stops.
+    /// Says whether the program does its work and answers. Before that and after it, it starts or stops.
     pub fn ready(&self, is: bool) {
         self.ready.store(is, Ordering::Release);
     }
@@ -100,7 +107,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, answers: Answers) {
+async fn accept(listener: TcpListener, answers: Answers<impl Subject>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "metrics cannot be served"),
@@ -125,7 +132,7 @@ async fn accept(listener: TcpListener, answers: Answers) {
     }
 }
 
-async fn serve(stream: TcpStream, answers: Answers) {
+async fn serve(stream: TcpStream, answers: Answers<impl Subject>) {
     let service = service_fn(|request: Request<Incoming>| {
         let answers = answers.clone();
         async move { Ok::<_, Infallible>(answers.answer(request.method(), request.uri().path()).await) }
@@ -153,10 +160,10 @@ fn unavailable(why: &'static str) -> Response<Full<Bytes>> {
     text(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
-const NOT_READY: &str = "the sensor is starting or stopping\n";
-const STUCK: &str = "the event loop of the sensor does not answer\n";
+const NOT_READY: &str = "starting or stopping\n";
+const STUCK: &str = "the event loop does not answer\n";
 
-impl Answers {
+impl<S: Subject> Answers<S> {
     async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -176,14 +183,14 @@ impl Answers {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// A sensor that starts or stops is in good health.
+    /// A program that starts or stops is in good health.
     async fn healthy(&self) -> Response<Full<Bytes>> {
         if !self.is_ready() {
             return text(StatusCode::OK, NOT_READY);
         }
-        match self.probe.ask().await {
-            Some(_) => text(StatusCode::OK, "ok\n"),
-            None => unavailable(STUCK),
+        match self.subject.answers().await {
+            true => text(StatusCode::OK, "ok\n"),
+            false => unavailable(STUCK),
         }
     }
 
@@ -191,8 +198,8 @@ impl Answers {
         if !self.is_ready() {
             return unavailable(NOT_READY);
         }
-        let Some(health) = self.probe.ask().await else { return unavailable(STUCK) };
-        match self.sources.page(&health).text() {
+        let Some(page) = self.subject.page().await else { return unavailable(STUCK) };
+        match page.text() {
             Ok(page) => {
                 let mut response = text(StatusCode::OK, page);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page::CONTENT_TYPE));

@@ -1,14 +1,35 @@
 use std::{
     io::{Read, Write},
     net::TcpStream as Client,
+    sync::atomic::AtomicUsize,
 };
 
 use super::*;
-use crate::sensor::health::{Health, Questions, probe};
+use crate::table::sensor;
 
-fn server() -> (Server, Questions) {
-    let (probe, questions) = probe();
-    (Server::start("127.0.0.1:0".parse().unwrap(), Sources::default(), probe).unwrap(), questions)
+/// A program that answers unless it is stuck, and counts how often it was asked.
+#[derive(Clone, Default)]
+struct Program {
+    stuck: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Subject for Program {
+    async fn page(&self) -> Option<Page> {
+        let mut page = Page::new(sensor::METRICS);
+        page.add(sensor::RING, [], 7.0);
+        self.answers().await.then_some(page)
+    }
+
+    async fn answers(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        !self.stuck.load(Ordering::Relaxed)
+    }
+}
+
+fn server() -> (Server, Program) {
+    let program = Program::default();
+    (Server::start("127.0.0.1:0".parse().unwrap(), program.clone()).unwrap(), program)
 }
 
 /// Status and whole answer.
@@ -24,23 +45,11 @@ fn get(server: &Server, path: &str) -> (u16, String) {
     request(server, format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
 }
 
-/// Answers as a sensor does, until the server is gone.
-fn sensor(mut questions: Questions) -> JoinHandle<usize> {
-    std::thread::spawn(move || {
-        let mut answered = 0;
-        while let Some(question) = questions.blocking_next() {
-            answered += usize::from(question.send(Health::default()).is_ok());
-        }
-        answered
-    })
-}
-
 #[test]
 fn probes_and_metrics_tell_starting_running_and_stopping_apart() {
-    let (server, questions) = server();
+    let (server, program) = server();
     assert_eq!(get(&server, "/healthz").0, 200);
     assert_eq!((get(&server, "/readyz").0, get(&server, "/metrics").0), (503, 503));
-    let sensor = sensor(questions);
     server.ready(true);
     assert_eq!((get(&server, "/healthz").0, get(&server, "/readyz").0), (200, 200));
     let (status, page) = get(&server, "/metrics");
@@ -48,18 +57,17 @@ fn probes_and_metrics_tell_starting_running_and_stopping_apart() {
         status == 200 && page.contains("application/openmetrics-text") && page.ends_with("# EOF\n"),
         "{page}"
     );
-    assert!(page.contains("keywitness_events_lost_total{kind=\"exec\",cause=\"ring_full\"} 0.0\n"), "{page}");
+    assert!(page.contains("keywitness_ring_bytes 7.0\n"), "{page}");
     server.ready(false);
     assert_eq!((get(&server, "/healthz").0, get(&server, "/readyz").0), (200, 503));
-    drop(server);
-    assert_eq!(sensor.join().unwrap(), 3);
+    assert_eq!(program.asked.load(Ordering::Relaxed), 3);
 }
 
 #[test]
-fn an_event_loop_that_is_gone_or_stuck_is_no_good_health() {
-    let (server, questions) = server();
+fn a_program_that_is_stuck_is_in_no_good_health() {
+    let (server, program) = server();
     server.ready(true);
-    drop(questions);
+    program.stuck.store(true, Ordering::Relaxed);
     for path in ["/healthz", "/readyz", "/metrics"] {
         let (status, text) = get(&server, path);
         assert!(status == 503 && text.contains("does not answer"), "{path}: {text}");
@@ -68,8 +76,7 @@ fn an_event_loop_that_is_gone_or_stuck_is_no_good_health() {
 
 #[test]
 fn garbage_other_methods_and_unknown_paths_change_nothing() {
-    let (server, questions) = server();
-    let sensor = sensor(questions);
+    let (server, program) = server();
     server.ready(true);
     assert_eq!(request(&server, b"\x16\x03\x01\x02\x00garbage\r\n\r\n").0, 400);
     let long = format!("GET /metrics HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(2 * MAX_HEAD_BYTES));
@@ -79,13 +86,12 @@ fn garbage_other_methods_and_unknown_paths_change_nothing() {
     assert!(status == 405 && answer.to_lowercase().contains("allow: get, head"), "{answer}");
     assert_eq!(get(&server, "/").0, 404);
     assert_eq!(get(&server, "/metrics").0, 200);
-    drop(server);
-    assert_eq!(sensor.join().unwrap(), 1);
+    assert_eq!(program.asked.load(Ordering::Relaxed), 1);
 }
 
 #[test]
 fn connections_that_say_nothing_take_a_bounded_number_of_places() {
-    let (server, _questions) = server();
+    let (server, _) = server();
     let mut idle: Vec<Client> =
         (0..MAX_CONNECTIONS).map(|_| Client::connect(server.address()).unwrap()).collect();
     // The server takes them in order: this one comes too late and is closed unanswered.

@@ -1,55 +1,6 @@
-//! The table of metrics. The page, the documentation, and the tests of alert rules and dashboard are made from it.
+//! Metrics of the sensor.
 
-/// What a metric's value does over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows, from 0 at the start of the sensor; its samples have `_total` behind the name.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-}
-
-/// One metric as it is documented.
-#[derive(Debug)]
-pub struct Row {
-    /// Name without the suffix of its kind.
-    pub name: &'static str,
-    /// What its value does.
-    pub kind: Kind,
-    /// Names of its labels.
-    pub labels: &'static [&'static str],
-    /// What it counts, in which unit.
-    pub help: &'static str,
-}
-
-/// A handle to a row with `N` labels.
-#[derive(Debug, Clone, Copy)]
-pub struct Metric<const N: usize> {
-    /// The row's name.
-    pub name: &'static str,
-}
-
-impl Row {
-    /// The name that queries use.
-    pub fn sample_name(&self) -> String {
-        match self.kind {
-            Kind::Counter => format!("{}_total", self.name),
-            Kind::Gauge => self.name.to_owned(),
-        }
-    }
-}
-
-macro_rules! metrics {
-    ($($handle:ident $kind:ident $name:literal [$($label:literal),*] $help:literal)*) => {
-        $(#[doc = $help]
-        pub const $handle: Metric<{ <[&str]>::len(&[$($label),*]) }> = Metric { name: $name };)*
-
-        /// Every metric, in the order of the page and the documentation.
-        pub const METRICS: &[Row] = &[
-            $(Row { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help },)*
-        ];
-    };
-}
+use super::{Kind, Metric, Row, metrics};
 
 metrics! {
     BUILD Gauge "keywitness_build_info" ["version"] "Always 1; the version of the sensor."
