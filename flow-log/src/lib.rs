@@ -19,4 +19,6 @@ pub mod writer;
 
 pub use frame::{Boot, Key};
 pub use line::{Line, Position};
-pub use reader::{Damage, Follow, Lines, Missing, Range, ReadError, Reader, read_file, read_stream};
+pub use reader::{
+    Backwards, Damage, Follow, Lines, Missing, Range, ReadError, Reader, read_file, read_stream,
+};
