@@ -1,11 +1,8 @@
 //! Files that only this user may read, written so that a crash leaves the old or the new one.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _, path::Path};
+
+use flow_log::files::{self, Survives};
 
 /// Makes a folder with mode 0700 where there is none, parents included.
 pub fn make_folder(path: &Path) -> io::Result<()> {
@@ -17,27 +14,12 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, replace: bool) -> io::Result<
     if !replace && path.symlink_metadata().is_ok() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already"));
     }
-    let new = path.with_extension(format!("new-{}", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    })();
-    if written.is_err() {
-        // What is left of it would be in the way of the next try.
-        let _ = fs::remove_file(&new);
-    }
-    written?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    files::replace(path, bytes, mode, Survives::Crash)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 

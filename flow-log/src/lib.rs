@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod frame;
 mod line;
 mod lock;
@@ -19,4 +20,6 @@ pub mod writer;
 
 pub use frame::{Boot, Key};
 pub use line::{Line, Position};
-pub use reader::{Damage, Follow, Lines, Missing, Range, ReadError, Reader, read_file, read_stream};
+pub use reader::{
+    Backwards, Damage, Follow, Lines, Missing, Range, ReadError, Reader, read_file, read_stream,
+};

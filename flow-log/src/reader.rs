@@ -17,6 +17,7 @@ mod offline;
 mod scan;
 
 pub use follow::Follow;
+pub use last::Backwards;
 pub use offline::{read_file, read_stream};
 use scan::{Gathered, Scan};
 
@@ -131,6 +132,11 @@ impl Reader {
     /// The last `count` records of the log now, oldest first.
     pub fn last(&self, count: usize) -> Result<Lines, ReadError> {
         last::last(self, count)
+    }
+
+    /// The records in `range` that are in the log now, frame by frame, the newest first.
+    pub fn backwards(&self, range: Range) -> Result<Backwards, ReadError> {
+        Backwards::new(self, range)
     }
 
     /// All records after `position`, those too that are still to come.

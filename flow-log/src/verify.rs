@@ -9,8 +9,8 @@ use std::{
 use crate::{
     frame::{Boot, Hash, Header, Key, Kind},
     reader::{Missing, ReadError},
-    segment,
-    walk::{Step, Walk},
+    segment::{self, Entry},
+    walk::{Input, Step, Walk},
 };
 
 /// Breaks that are listed; more are counted.
@@ -56,11 +56,14 @@ pub struct Report {
     pub last_hash: Option<Hash>,
 }
 
-struct Check<'a> {
-    report: Report,
+/// The check, segment after segment.
+pub(crate) struct Check<'a> {
+    pub(crate) report: Report,
     key: Option<&'a Key>,
     previous: Option<(u64, Hash)>,
     seq: Option<(Boot, u64)>,
+    /// Frames of records of the segment.
+    entries: Vec<Entry>,
 }
 
 /// Checks the log in `folder`. With `key`, keyed hashes are checked too.
@@ -69,7 +72,7 @@ pub fn verify(folder: &Path, key: Option<&Key>) -> Result<Report, ReadError> {
         let path = path.to_owned();
         move |source| ReadError::Io { path, source }
     };
-    let mut check = Check { report: Report::default(), key, previous: None, seq: None };
+    let mut check = Check::new(key);
     for (number, path) in segment::list(folder).map_err(failed(folder))? {
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -77,17 +80,30 @@ pub fn verify(folder: &Path, key: Option<&Key>) -> Result<Report, ReadError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(&path)(error)),
         };
-        check.segment(number, &path, file).map_err(failed(&path))?;
+        let length = file.metadata().map_err(failed(&path))?.len();
+        check.segment(number, &path, file, length).map_err(failed(&path))?;
     }
     Ok(check.report)
 }
 
-impl Check<'_> {
-    fn segment(&mut self, number: u64, path: &Path, file: File) -> io::Result<()> {
-        let length = file.metadata()?.len();
+impl<'a> Check<'a> {
+    /// Nothing is checked yet.
+    pub(crate) fn new(key: Option<&'a Key>) -> Self {
+        Self { report: Report::default(), key, previous: None, seq: None, entries: Vec::new() }
+    }
+
+    /// Checks the segment that follows.
+    pub(crate) fn segment(
+        &mut self,
+        number: u64,
+        path: &Path,
+        input: impl Input,
+        length: u64,
+    ) -> io::Result<()> {
         self.report.segments += 1;
         self.report.bytes += length;
-        let mut walk = Walk::new(file);
+        self.entries.clear();
+        let mut walk = Walk::new(input);
         let mut sealed = false;
         loop {
             match walk.next(|_| true)? {
@@ -120,9 +136,13 @@ impl Check<'_> {
         self.hash(path, offset, header, data);
         self.previous = Some((number, header.hash));
         self.report.last_hash = Some(header.hash);
+        if header.kind == Kind::Seal && segment::decode_index(data).as_ref() != Some(&self.entries) {
+            self.broken(path, offset, "the index is not that of the frames before it");
+        }
         if header.kind != Kind::Batch {
             return;
         }
+        self.entries.push(Entry::new(offset, header));
         match header.unpack(data) {
             Ok(raw) => {
                 let lines = memchr::memchr_iter(b'\n', &raw).count() as u64;

@@ -108,8 +108,8 @@ struct Active<F> {
     torn: bool,
     /// Whether its name survives a crash.
     named: bool,
-    /// Whether its last write may be in the page cache only.
-    unsure: bool,
+    /// Bytes at its end that may be in the page cache only.
+    unsure: u64,
 }
 
 /// The log, open for writing.
@@ -229,6 +229,9 @@ impl<S: Storage> Writer<S> {
         }
         if self.failure.is_none() {
             self.complete_segment(now);
+        } else if self.retain_is_due(now) {
+            // What is too old may be the room that is wanting.
+            self.retain(now);
         }
     }
 
@@ -343,9 +346,9 @@ impl<S: Storage> Writer<S> {
             self.storage.truncate(&active.file, active.length)?;
             active.torn = false;
         }
-        if active.unsure {
-            recover::write_again(&self.storage, &active.file, active.length)?;
-            active.unsure = false;
+        if active.unsure > 0 {
+            recover::write_again(&self.storage, &active.file, active.length, active.unsure)?;
+            active.unsure = 0;
         }
         if !active.named {
             self.storage.sync_folder()?;
@@ -375,7 +378,7 @@ impl<S: Storage> Writer<S> {
             since_ns: now.calendar_ns,
             torn: true,
             named: false,
-            unsure: false,
+            unsure: 0,
         });
         self.next_segment += 1;
         Ok(())

@@ -5,6 +5,7 @@
 
 use std::{cell::Cell, collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
+use fastrand::Rng;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use keywitness_locate::{Bytes, Elf, Function, locate};
 
@@ -40,22 +41,6 @@ impl Bytes for Counted<'_> {
     }
 }
 
-/// Numbers that only look random (xorshift), so that a failure can be had again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap_or_default()
-    }
-}
-
 fn files() -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
@@ -75,30 +60,30 @@ fn files() -> Vec<PathBuf> {
 }
 
 /// Damages a file in one of the ways in which files are damaged, or made up.
-fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+fn damage(bytes: &mut Vec<u8>, random: &mut Rng) {
     let len = bytes.len();
-    match random.below(5) {
+    match random.usize(..5) {
         // The headers, where every number leads somewhere.
-        0 => (0..=random.below(24)).for_each(|_| {
-            let (tables, at) = (random.below(2) == 0, random.below(1024.min(len)));
+        0 => (0..=random.usize(..24)).for_each(|_| {
+            let (tables, at) = (random.bool(), random.usize(..1024.min(len)));
             let at = if tables { len - 1 - at } else { at };
-            bytes[at] = random.next() as u8;
+            bytes[at] = random.u8(..);
         }),
-        1 => (0..=random.below(2000)).for_each(|_| {
-            let at = random.below(len);
-            bytes[at] = random.next() as u8;
+        1 => (0..=random.usize(..2000)).for_each(|_| {
+            let at = random.usize(..len);
+            bytes[at] = random.u8(..);
         }),
-        2 => bytes.truncate(random.below(len)),
+        2 => bytes.truncate(random.usize(..len)),
         // A block that is not written.
         3 => {
-            let at = random.below(len);
-            let end = len.min(at + random.below(65_536));
+            let at = random.usize(..len);
+            let end = len.min(at + random.usize(..65_536));
             bytes[at..end].fill(0);
         }
         // Blocks of the file in another place.
-        _ => (0..=random.below(8)).for_each(|_| {
-            let (from, to) = (random.below(len), random.below(len));
-            let size = random.below(16_384).min(len - from.max(to));
+        _ => (0..=random.usize(..8)).for_each(|_| {
+            let (from, to) = (random.usize(..len), random.usize(..len));
+            let size = random.usize(..16_384).min(len - from.max(to));
             bytes.copy_within(from..from + size, to);
         }),
     }
@@ -147,7 +132,8 @@ fn damaged_files_are_read_within_bounds_and_probed_only_between_instructions() {
     let wanted = std::env::var("KEYWITNESS_ELF_FILES").map_or(FILES, |text| text.parse().unwrap());
     let files = files();
     assert!(files.len() > 50, "only {} files here", files.len());
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    // The same in every run, so that a failure can be had again.
+    let mut random = Rng::with_seed(1);
     let (mut answers, mut changed) = (0, 0);
     for index in 0..wanted {
         // Libraries that have an answer come more often than chance would have it.
@@ -157,8 +143,8 @@ fn damaged_files_are_read_within_bounds_and_probed_only_between_instructions() {
             .filter(|path| tls.iter().any(|name| path.to_string_lossy().contains(name)))
             .collect();
         let path = match index % 4 {
-            0 if !of_tls.is_empty() => of_tls[random.below(of_tls.len())],
-            _ => &files[random.below(files.len())],
+            0 if !of_tls.is_empty() => of_tls[random.usize(..of_tls.len())],
+            _ => &files[random.usize(..files.len())],
         };
         let mut bytes = fs::read(path).unwrap();
         let name = format!("{} ({index})", path.display());

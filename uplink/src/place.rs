@@ -9,11 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flow_log::{Position, Reader};
+use flow_log::{
+    Position, Reader,
+    files::{self, Survives},
+};
 use serde::{Deserialize, Serialize};
 
 /// How often the file is written.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Who may read the file: this user alone.
+const MODE: u32 = 0o600;
 
 /// A place in the log.
 #[derive(Debug)]
@@ -84,9 +89,7 @@ fn read(path: &Path) -> io::Result<Position> {
 
 fn write(path: &Path, position: Position) -> io::Result<()> {
     let Position { segment, records } = position;
-    let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(&File { segment, records })?)?;
-    fs::rename(new, path)
+    files::replace(path, &serde_json::to_vec(&File { segment, records })?, MODE, Survives::Kill)
 }
 
 #[cfg(test)]

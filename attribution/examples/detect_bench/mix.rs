@@ -1,6 +1,7 @@
 //! The records of a fleet as its sensors write them: services that run agents, which call models over connections of
 //! a few calls each; sessions begin and end, connections close, sensors report, a few keys are shared.
 
+use fastrand::Rng;
 use proto::v1::{
     Ancestor, Cost, Credential, CredentialAccess, CredentialFile, Endpoint, Flow, ModelCall, Process, Record,
     Sensor, Session, Status, Tls, Tokens, Workload, record::Body,
@@ -19,18 +20,6 @@ const PROVIDERS: [(&str, &str, [&str; 2]); 3] = [
     ("google", "generativelanguage.googleapis.com", ["gemini-2.5-pro", "gemini-2.5-flash"]),
 ];
 
-/// Numbers that look like chance and are the same in every run (Marsaglia, Xorshift RNGs, 2003).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit.max(1)
-    }
-}
-
 /// One service of one host.
 struct Service {
     number: u64,
@@ -47,7 +36,8 @@ struct Service {
 
 /// Records without end, oldest first.
 pub(crate) struct Mix {
-    chance: Chance,
+    /// The same numbers in every run.
+    chance: Rng,
     services: Vec<Service>,
     /// Next sequence number of each host.
     seqs: Vec<u64>,
@@ -62,7 +52,7 @@ pub(crate) struct Mix {
 impl Mix {
     /// `services` on `hosts`, one call every `step` nanoseconds.
     pub(crate) fn new(hosts: u64, services: u64, step: u64) -> Self {
-        let chance = Chance(0x9e37_79b9_7f4a_7c15);
+        let chance = Rng::with_seed(1);
         let services = (0..services).map(|number| Service::new(number, number % hosts)).collect();
         let seqs = vec![1; hosts as usize];
         Self { chance, services, seqs, time: START, step, flows: 0, runs: 0, ready: Vec::new() }
@@ -88,10 +78,10 @@ impl Mix {
 
     /// What comes next: one call, and what belongs to it.
     fn step(&mut self) {
-        self.time += self.chance.below(2 * self.step);
+        self.time += self.chance.u64(..2 * self.step);
         // Some services are much busier than others.
         let count = self.services.len() as u64;
-        let busy = self.chance.below(count).min(self.chance.below(count)) as usize;
+        let busy = self.chance.u64(..count).min(self.chance.u64(..count)) as usize;
         let Some(mut service) = self.services.get_mut(busy).map(std::mem::take) else { return };
         if service.calls == 0 {
             self.run(&mut service);
@@ -101,13 +91,13 @@ impl Mix {
                 self.add(service.host, Body::Flow(Box::new(service.closed(self.time))));
             }
             self.flows += 1;
-            (service.flow, service.flow_calls) = (self.flows, 1 + self.chance.below(9));
+            (service.flow, service.flow_calls) = (self.flows, 1 + self.chance.u64(..9));
         }
         service.calls -= 1;
         service.flow_calls -= 1;
         let call = service.call(&mut self.chance, self.time);
         self.add(service.host, Body::ModelCall(Box::new(call)));
-        if self.chance.below(OPENS) == 0 {
+        if self.chance.u64(..OPENS) == 0 {
             self.add(service.host, Body::CredentialAccess(Box::new(service.open())));
         }
         if service.calls == 0 {
@@ -122,9 +112,9 @@ impl Mix {
     fn run(&mut self, service: &mut Service) {
         self.runs += 1;
         service.session = format!("ses-{:010x}", self.runs);
-        service.process.pid = 300 + self.chance.below(60_000) as u32;
+        service.process.pid = 300 + self.chance.u64(..60_000) as u32;
         service.process.start_time = self.time;
-        service.calls = 1 + self.chance.below(200);
+        service.calls = 1 + self.chance.u64(..200);
         (service.flow, service.flow_calls) = (0, 0);
         self.add(service.host, Body::Session(Box::new(service.session(self.time, "started"))));
     }
@@ -205,15 +195,15 @@ impl Service {
         }
     }
 
-    fn call(&self, chance: &mut Chance, time: u64) -> ModelCall {
+    fn call(&self, chance: &mut Rng, time: u64) -> ModelCall {
         let (.., models) = PROVIDERS[(self.number % 3) as usize];
-        let (input, output) = (200 + chance.below(2000) * chance.below(10), 20 + chance.below(900));
+        let (input, output) = (200 + chance.u64(..2000) * chance.u64(..10), 20 + chance.u64(..900));
         ModelCall {
             flow_id: self.flow.to_string(),
             binding: "client_random".into(),
             operation: "chat".into(),
-            model_requested: models[(chance.below(8) == 0) as usize].into(),
-            status: Some(if chance.below(200) == 0 { 429 } else { 200 }),
+            model_requested: models[(chance.u64(..8) == 0) as usize].into(),
+            status: Some(if chance.u64(..200) == 0 { 429 } else { 200 }),
             stream: Some(true),
             tokens: Some(Tokens {
                 input: Some(input),
@@ -228,8 +218,8 @@ impl Service {
                 ..Cost::default()
             }),
             started: time,
-            duration_ms: Some(400 + chance.below(6000)),
-            request_id: format!("req_{:016x}", chance.below(u64::MAX)),
+            duration_ms: Some(400 + chance.u64(..6000)),
+            request_id: format!("req_{:016x}", chance.u64(..)),
             session: self.session.clone(),
             process: Some(self.process.clone()),
             workload: Some(self.workload.clone()),

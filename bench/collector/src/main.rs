@@ -8,6 +8,8 @@ mod load;
 mod process;
 #[path = "../../flow-log/src/records.rs"]
 mod records;
+#[path = "../../flow-log/src/size.rs"]
+mod size;
 
 use std::{
     path::{Path, PathBuf},
@@ -97,7 +99,7 @@ async fn measure(
     let mut collector = Collector::start(&arguments.program, folder, fleet)?;
     let catch_up = catch_up(&collector, fleet, &mut maker, sensors, history).await?;
     collector.stop()?;
-    let disk = process::size(&folder.join("records"))?;
+    let disk = size::size(&folder.join("records"))?;
     let begun = Instant::now();
     collector = Collector::start(&arguments.program, folder, fleet)?;
     let start_ms = begun.elapsed().as_secs_f64() * 1e3;

@@ -82,14 +82,3 @@ impl Drop for Collector {
         drop(self.child.wait());
     }
 }
-
-/// Bytes of the files below a folder.
-pub(crate) fn size(folder: &Path) -> Result<u64> {
-    let mut sum = 0;
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
-        let entry = entry?;
-        sum += if entry.is_dir() { size(&path)? } else { entry.len() };
-    }
-    Ok(sum)
-}

@@ -30,17 +30,6 @@ pub(crate) const STORES: [Store; 6] = [
     Store { name: "yaque, synced", append: yaque_synced },
 ];
 
-/// Bytes of all files below a folder.
-pub(crate) fn size(folder: &Path) -> Result<u64> {
-    let mut total = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        total += if meta.is_dir() { size(&entry.path())? } else { meta.len() };
-    }
-    Ok(total)
-}
-
 pub(crate) fn open(folder: &Path, options: Options) -> Result<Writer<Disk>> {
     let packer = Box::new(Thread::start()?);
     Ok(Writer::open(Disk::open(folder)?, packer, options, Boot::parse(BOOT), Now::default())?.0)

@@ -8,6 +8,7 @@
 mod append;
 mod read;
 mod records;
+mod size;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -33,6 +34,9 @@ struct Arguments {
     /// Size of the log of the `last` measurement, in bytes
     #[arg(long, default_value_t = 1_000_000_000)]
     large: u64,
+    /// Measure `keywitness observe --last 20` on that log, too, with this executable
+    #[arg(long, value_name = "FILE")]
+    keywitness: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -54,7 +58,7 @@ fn measure(arguments: &Arguments, folder: &std::path::Path) -> Result<()> {
             let begun = Instant::now();
             (store.append)(&at, &lines, arguments.batch)?;
             let seconds = begun.elapsed().as_secs_f64();
-            let bytes = append::size(&at)?;
+            let bytes = size::size(&at)?;
             row(&json!({
                 "row": "append", "round": round, "store": store.name, "seconds": seconds,
                 "per_second": lines.len() as f64 / seconds, "bytes": bytes,
@@ -69,14 +73,20 @@ fn measure(arguments: &Arguments, folder: &std::path::Path) -> Result<()> {
         append::packed(&at, &lines, 10)?;
         row(&json!({
             "row": "size", "what": name, "records": lines.len(),
-            "bytes_each": append::size(&at)? as f64 / lines.len() as f64,
+            "bytes_each": size::size(&at)? as f64 / lines.len() as f64,
         }));
         if mix {
             read::scan(&at, arguments.rounds, lines.len())?;
         }
         std::fs::remove_dir_all(&at)?;
     }
-    read::last(&folder.join("large"), arguments.large, arguments.rounds)
+    let large = folder.join("large");
+    read::fill(&large, arguments.large)?;
+    read::last(&large, arguments.rounds)?;
+    match &arguments.keywitness {
+        Some(program) => read::observe(program, &large, arguments.rounds),
+        None => Ok(()),
+    }
 }
 
 /// Standard output has the rows.

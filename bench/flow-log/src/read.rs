@@ -1,8 +1,8 @@
 //! Reading the flow log.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, process::Command, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use flow_log::{
     Range, Reader,
     writer::{Now, Options},
@@ -10,7 +10,10 @@ use flow_log::{
 use proto::v1::Record;
 use serde_json::json;
 
-use crate::{append, row};
+use crate::{append, row, size::size};
+
+/// Records of a large log that differ.
+const DIFFERENT: u64 = 100_000;
 
 /// Records a second, by time only and fully parsed.
 pub(crate) fn scan(folder: &Path, rounds: u32, records: usize) -> Result<()> {
@@ -62,36 +65,54 @@ pub(crate) fn scan(folder: &Path, rounds: u32, records: usize) -> Result<()> {
     Ok(())
 }
 
-/// The last 20 records of a log of `size` bytes.
-pub(crate) fn last(folder: &Path, size: u64, rounds: u32) -> Result<()> {
+/// Writes a log of at least `bytes`, as it is before segments are rewritten: the same calls again and again.
+pub(crate) fn fill(folder: &Path, bytes: u64) -> Result<()> {
     let options = Options { repack: false, retain_bytes: u64::MAX, ..Options::default() };
+    let (segment_bytes, lines) = (options.segment_bytes, crate::records::lines(DIFFERENT, true));
     let mut writer = append::open(folder, options)?;
-    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
-    let (mut seq, mut written) = (0, 0);
-    while written < size {
-        // Hexadecimal noise: half its length on disk.
-        let mut line = format!("{{\"time\":\"2026-11-22T05:34:00.{:09}Z\",\"noise\":\"", seq % 1_000_000_000);
-        for _ in 0..500 {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            line += &format!("{noise:016x}");
+    let mut seq = 0;
+    for line in lines.iter().cycle() {
+        // Segments are numbered from one.
+        if writer.position().segment > bytes.div_ceil(segment_bytes) {
+            break;
         }
-        line += "\"}\n";
         seq += 1;
-        written += 4000;
         let now = Now { steady_ns: seq, calendar_ns: seq };
-        writer.push(line.as_bytes(), seq, seq, now);
+        writer.push(line, seq, crate::records::FIRST_TIME + seq, now);
         writer.tick(now);
     }
     ensure!(writer.close(Now { steady_ns: seq, calendar_ns: seq }), "the log could not be written");
-    let bytes = append::size(folder)?;
+    Ok(())
+}
+
+/// The last 20 records of a log.
+pub(crate) fn last(folder: &Path, rounds: u32) -> Result<()> {
+    let bytes = size(folder)?;
     for round in 0..rounds {
         let begun = Instant::now();
         let found = Reader::open(folder)?.last(20)?.count();
         let ms = begun.elapsed().as_secs_f64() * 1000.0;
         ensure!(found == 20, "{found} records");
         row(&json!({ "row": "last", "round": round, "ms": ms, "log_bytes": bytes }));
+    }
+    Ok(())
+}
+
+/// The same as people ask for it: the whole life of a process, with and without a filter.
+pub(crate) fn observe(program: &Path, folder: &Path, rounds: u32) -> Result<()> {
+    for round in 0..rounds {
+        for (what, filter) in
+            [("all", &[][..]), ("filtered", &["--provider", "anthropic", "--kind", "model_call"])]
+        {
+            let mut command = Command::new(program);
+            command.args(["observe", "--last", "20", "-o", "json", "--log-dir"]).arg(folder).args(filter);
+            let begun = Instant::now();
+            let output = command.output().with_context(|| format!("cannot start {}", program.display()))?;
+            let ms = begun.elapsed().as_secs_f64() * 1000.0;
+            let found = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+            ensure!(found == 20, "{found} records; {}", String::from_utf8_lossy(&output.stderr));
+            row(&json!({ "row": "observe", "round": round, "what": what, "ms": ms }));
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Model calls of a busy host: twelve services, three providers, random identifiers, times and counts.
 
+use fastrand::Rng;
 use proto::v1::{
     Ancestor, Credential, Endpoint, Flow, ModelCall, Process, Record, Sensor, Source, Status, Tokens,
     Workload, record::Body,
@@ -28,20 +29,9 @@ const PROVIDERS: [(&str, &str, &str, &str, &str); 3] = [
     ),
 ];
 
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit.max(1)
-    }
-
-    fn text(&mut self, letters: &[u8], length: usize) -> String {
-        let mut letter = || letters.get(usize::try_from(self.below(letters.len() as u64)).ok()?).copied();
-        (0..length).filter_map(|_| letter()).map(char::from).collect()
-    }
+/// A text of random letters.
+fn text(chance: &mut Rng, letters: &[u8], length: usize) -> String {
+    (0..length).filter_map(|_| chance.choice(letters)).map(|letter| char::from(*letter)).collect()
 }
 
 struct Service {
@@ -55,11 +45,11 @@ struct Service {
 }
 
 impl Service {
-    fn new(number: u64, chance: &mut Chance) -> Self {
+    fn new(number: u64, chance: &mut Rng) -> Self {
         Self {
             number,
-            fingerprint: format!("kw1-hp776rk7-{}", chance.text(BASE32, 26)),
-            address: format!("104.18.{}.{}", chance.below(255), chance.below(255)),
+            fingerprint: format!("kw1-hp776rk7-{}", text(chance, BASE32, 26)),
+            address: format!("104.18.{}.{}", chance.u64(..255), chance.u64(..255)),
             process: Process::default(),
             calls_left: 0,
             flow: 0,
@@ -71,7 +61,7 @@ impl Service {
         format!("agent-{}.service", self.number)
     }
 
-    fn start(&mut self, chance: &mut Chance, time: u64) {
+    fn start(&mut self, chance: &mut Rng, time: u64) {
         let exe = ["/usr/bin/node", "/usr/bin/python3.11", "/opt/agents/bin/worker"]
             .get(usize::try_from(self.number % 3).unwrap_or_default())
             .copied()
@@ -81,9 +71,9 @@ impl Service {
             start_time,
             exe: exe.to_owned(),
         };
-        let start_time = time - chance.below(1_000_000_000);
+        let start_time = time - chance.u64(..1_000_000_000);
         self.process = Process {
-            pid: u32::try_from(300 + chance.below(60_000)).unwrap_or_default(),
+            pid: u32::try_from(300 + chance.u64(..60_000)).unwrap_or_default(),
             start_time,
             exe: exe.to_owned(),
             comm: exe.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -91,8 +81,8 @@ impl Service {
             uid: u32::try_from(1000 + self.number).ok(),
             ancestors: vec![
                 ancestor(
-                    300 + chance.below(60_000),
-                    start_time - chance.below(100_000_000_000),
+                    300 + chance.u64(..60_000),
+                    start_time - chance.u64(..100_000_000_000),
                     "/usr/bin/bash",
                 ),
                 ancestor(1, FIRST_TIME - 3_600_000_000_000, "/usr/lib/systemd/systemd"),
@@ -101,7 +91,7 @@ impl Service {
             cgroup_id: Some(4000 + 37 * self.number),
             ..Default::default()
         };
-        self.calls_left = 1 + chance.below(60);
+        self.calls_left = 1 + chance.u64(..60);
         self.flow = 0;
     }
 
@@ -116,12 +106,12 @@ impl Service {
         }
     }
 
-    fn call(&self, chance: &mut Chance, time: u64) -> ModelCall {
+    fn call(&self, chance: &mut Rng, time: u64) -> ModelCall {
         let (provider, host, model, agent, carrier) =
             PROVIDERS.get(usize::try_from(self.number % 3).unwrap_or_default()).copied().unwrap_or_default();
         // Sums of evenly spread numbers, so that small ones are common and large ones are not rare.
-        let input = 200 + chance.below(2000) * chance.below(10);
-        let duration = 400 + chance.below(6000);
+        let input = 200 + chance.u64(..2000) * chance.u64(..10);
+        let duration = 400 + chance.u64(..6000);
         ModelCall {
             flow_id: self.flow.to_string(),
             binding: "client_random".into(),
@@ -132,15 +122,15 @@ impl Service {
             stream: Some(true),
             tokens: Some(Tokens {
                 input: Some(input),
-                output: Some(20 + chance.below(900)),
-                cache_read: (chance.below(2) == 0).then_some(input / 2 + chance.below(input / 2)),
+                output: Some(20 + chance.u64(..900)),
+                cache_read: (chance.u64(..2) == 0).then_some(input / 2 + chance.u64(..input / 2)),
                 quality: "exact".into(),
                 ..Default::default()
             }),
             started: time,
             duration_ms: Some(duration),
-            ttfb_ms: Some(100 + chance.below(duration / 2)),
-            request_id: format!("req_{}", chance.text(BASE62, 24)),
+            ttfb_ms: Some(100 + chance.u64(..duration / 2)),
+            request_id: format!("req_{}", text(chance, BASE62, 24)),
             user_agent: agent.into(),
             process: Some(self.process.clone()),
             workload: Some(self.workload()),
@@ -167,16 +157,16 @@ impl Service {
         }
     }
 
-    fn closed(&self, chance: &mut Chance, time: u64, call: &ModelCall) -> Flow {
+    fn closed(&self, chance: &mut Rng, time: u64, call: &ModelCall) -> Flow {
         Flow {
             id: self.flow.to_string(),
             source: call.source.clone(),
             endpoint: call.endpoint.clone(),
             process: call.process.clone(),
             workload: call.workload.clone(),
-            bytes_sent: Some(2000 + chance.below(200_000)),
-            bytes_received: Some(2000 + chance.below(400_000)),
-            opened: time - chance.below(60_000_000_000),
+            bytes_sent: Some(2000 + chance.u64(..200_000)),
+            bytes_received: Some(2000 + chance.u64(..400_000)),
+            opened: time - chance.u64(..60_000_000_000),
             closed: time,
             direction: "egress".into(),
             credential: call.credential.clone(),
@@ -188,7 +178,8 @@ impl Service {
 
 /// `count` lines; with `mix`, flows and status records between the calls.
 pub(crate) fn lines(count: u64, mix: bool) -> Vec<Vec<u8>> {
-    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    // The same in every run.
+    let mut chance = Rng::with_seed(1);
     let mut services: Vec<Service> = (0..SERVICES).map(|number| Service::new(number, &mut chance)).collect();
     let (mut time, mut flow) = (FIRST_TIME, 100);
     let mut lines = Vec::new();
@@ -201,20 +192,20 @@ pub(crate) fn lines(count: u64, mix: bool) -> Vec<Vec<u8>> {
         lines.push(line);
     };
     while (lines.len() as u64) < count {
-        time += chance.below(40_000_000);
-        let busy = chance.below(SERVICES).min(chance.below(SERVICES));
+        time += chance.u64(..40_000_000);
+        let busy = chance.u64(..SERVICES).min(chance.u64(..SERVICES));
         let Some(service) = usize::try_from(busy).ok().and_then(|at| services.get_mut(at)) else { continue };
         if service.calls_left == 0 {
             service.start(&mut chance, time);
         }
         service.calls_left -= 1;
-        if service.flow == 0 || chance.below(5) == 0 {
+        if service.flow == 0 || chance.u64(..5) == 0 {
             flow += 1;
             service.flow = flow;
-            service.port = u32::try_from(32_768 + chance.below(28_000)).unwrap_or_default();
+            service.port = u32::try_from(32_768 + chance.u64(..28_000)).unwrap_or_default();
         }
         let call = service.call(&mut chance, time);
-        let closed = (mix && chance.below(5) == 0).then(|| service.closed(&mut chance, time, &call));
+        let closed = (mix && chance.u64(..5) == 0).then(|| service.closed(&mut chance, time, &call));
         add(&mut lines, time, Body::ModelCall(Box::new(call)));
         if let Some(closed) = closed {
             add(&mut lines, time, Body::Flow(Box::new(closed)));

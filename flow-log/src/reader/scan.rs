@@ -86,6 +86,8 @@ pub(super) struct Scan<I> {
     whole: bool,
     /// Records before the wanted ones.
     pub(super) from_records: u64,
+    /// Whether the file can no longer be read.
+    failed: bool,
 }
 
 impl<I: Input> Scan<I> {
@@ -104,6 +106,7 @@ impl<I: Input> Scan<I> {
             live: false,
             whole,
             from_records: 0,
+            failed: false,
         }
     }
 
@@ -113,19 +116,23 @@ impl<I: Input> Scan<I> {
             if let Some(line) = self.next_line() {
                 return Some(Ok(line));
             }
+            if self.failed {
+                return None;
+            }
             if let Some((header, offset, data)) = self.take_queued() {
                 self.open(&header, offset, &data, gathered);
                 continue;
             }
             let (range, from_records) = (self.range, self.from_records);
+            let within = self.walk.offset() <= self.end;
             let step = self.walk.next(|header| {
-                let wanted = header.before + u64::from(header.count) > from_records;
+                let wanted = within && header.before + u64::from(header.count) > from_records;
                 header.kind == Kind::Batch && wanted && range.overlaps(header.from_time, header.to_time)
             });
             match step {
                 Err(source) => {
                     // The same error would come for ever.
-                    self.end = 0;
+                    self.failed = true;
                     return Some(Err(ReadError::Io { path: self.path.clone(), source }));
                 }
                 Ok(Step::End) => return self.bad.take().map(damaged),

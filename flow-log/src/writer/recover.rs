@@ -7,7 +7,7 @@ use proto::v1::record::Body;
 
 use super::{Active, Gap, retain::Complete, rewrite::DRAFT};
 use crate::{
-    frame::{Boot, Hash, Header, Kind},
+    frame::{Boot, HEADER_BYTES, Hash, Header, Kind},
     segment::{self, Entry},
     storage::{Storage, Stored, read_exact_at},
     walk::{Step, Walk},
@@ -121,8 +121,14 @@ impl<F> Found<F> {
         let mut file = storage.open(&name)?;
         let length = storage.length(&file)?;
         if let Some((seal, entries)) = seal_of(storage, &file, length)? {
-            if let Some(first) = entries.first() {
-                self.jump(first.boot, first.first, "damaged");
+            if newest {
+                // What follows names it. If the disk refuses, that is a break in the chain, and no record is lost.
+                let _ = write_again(storage, &file, length, seal.frame_bytes());
+            }
+            if let Some(first) = entries.first()
+                && self.jump(first.boot, first.first)
+            {
+                self.told_behind(storage, &file)?;
             }
             self.after(&seal);
             self.complete.push_back(Complete { number, bytes: length, to_time: seal.to_time });
@@ -155,7 +161,8 @@ impl<F> Found<F> {
                 since_ns,
                 torn,
                 named: false,
-                unsure: self.closed.is_none(),
+                // Nothing is written behind what is not durable, so only the last write can be.
+                unsure: if self.closed.is_some() { HEADER_BYTES as u64 } else { MAX_WRITE_BYTES },
             });
         } else {
             let to_time = checked.entries.iter().map(|entry| entry.to_time).max().unwrap_or_default();
@@ -179,11 +186,11 @@ impl<F> Found<F> {
                     checked.length = offset + header.frame_bytes();
                     if header.kind == Kind::Batch {
                         checked.entries.push(Entry::new(offset, &header));
-                        self.jump(header.boot, header.first, "damaged");
+                        self.jump(header.boot, header.first);
                         self.told_in(&header, &data.unwrap_or_default());
                     }
                     if header.kind == Kind::Start {
-                        self.jump(header.boot, header.first, "damaged");
+                        self.jump(header.boot, header.first);
                     }
                     self.after(&header);
                 }
@@ -215,22 +222,38 @@ impl<F> Found<F> {
         }
     }
 
-    /// Numbers between the last record and the next one are missing unless a later record tells of them.
-    fn jump(&mut self, boot: Boot, first: u64, cause: &'static str) {
-        match self.last {
-            Some((last_boot, last)) if last_boot == boot && last + 1 < first => {
-                self.gaps.push(Gap { boot, from: last + 1, to: Some(first - 1), cause });
-            }
+    /// Numbers between the last record and the next one are missing unless a later record tells of them; whether
+    /// there are such.
+    fn jump(&mut self, boot: Boot, first: u64) -> bool {
+        let Some((last_boot, last)) = self.last else { return false };
+        let reserved = self.reserved.filter(|_| self.closed.is_none());
+        let (to, cause) = match (last_boot == boot, reserved) {
+            // Who was killed left what was reserved, and not one number more.
+            (true, Some(reserved)) if reserved.checked_add(1) == Some(first) => (reserved, "unclean_stop"),
+            (true, _) => (first.saturating_sub(1), "damaged"),
             // The end of an earlier boot.
-            Some((last_boot, last)) if last_boot != boot && self.closed.is_none() => {
-                let to = self.reserved.filter(|reserved| *reserved > last);
-                if let Some(to) = to {
-                    let cause = "unclean_stop";
-                    self.gaps.push(Gap { boot: last_boot, from: last + 1, to: Some(to), cause });
-                }
-            }
-            _ => {}
+            (false, Some(reserved)) => (reserved, "unclean_stop"),
+            (false, None) => return false,
+        };
+        if last < to {
+            self.gaps.push(Gap { boot: last_boot, from: last + 1, to: Some(to), cause });
         }
+        last < to
+    }
+
+    /// Strikes out the gaps that records of a complete segment tell of: a gap is told right behind it.
+    fn told_behind<S: Storage>(&mut self, storage: &S, file: &S::File) -> io::Result<()> {
+        let mut walk = Walk::new(Stored { storage, file, offset: 0 });
+        while !self.gaps.is_empty() {
+            match walk.next(|_| true)? {
+                Step::End => break,
+                Step::Frame { header, data: Some(data), .. } if header.kind == Kind::Batch => {
+                    self.told_in(&header, &data);
+                }
+                Step::Damaged { .. } | Step::Frame { .. } => {}
+            }
+        }
+        Ok(())
     }
 
     /// Strikes out the gaps that records of this frame tell of.
@@ -271,10 +294,15 @@ impl<F> Found<F> {
     }
 }
 
-/// Writes the end of a segment once more. When an fdatasync has failed and the writer was killed, its last write
-/// may be readable and yet not on disk, nor marked to go there.
-pub(super) fn write_again<S: Storage>(storage: &S, file: &S::File, length: u64) -> io::Result<()> {
-    let from = length.saturating_sub(MAX_WRITE_BYTES);
+/// Writes the end of a segment once more, `bytes` of it. When an fdatasync has failed and the writer ended, its
+/// last write may be readable and yet not on disk, nor marked to go there.
+pub(super) fn write_again<S: Storage>(
+    storage: &S,
+    file: &S::File,
+    length: u64,
+    bytes: u64,
+) -> io::Result<()> {
+    let from = length.saturating_sub(bytes);
     copy_bytes(storage, file, file, from, length - from, from)?;
     storage.sync(file)
 }

@@ -61,19 +61,20 @@ impl<S: Storage> Writer<S> {
 
     fn start_rewrite(&mut self) -> io::Result<Option<Rewrite<S::File>>> {
         let Some(active) = &self.active else { return Ok(None) };
+        // The chain goes on where the segment begins: before its first records may stand where a writer started,
+        // and that is not taken over.
+        let mut first = [0; HEADER_BYTES];
+        read_exact_at(&self.storage, &active.file, 0, &mut first)?;
+        let first = Header::decode(&first).ok_or_else(|| io::Error::other("a frame is damaged"))?;
         let name = segment::name(active.number) + DRAFT;
         let file = self.storage.create(&name)?;
-        let chain = match active.entries.first() {
-            Some(first) => self.read_frame(active, first)?.0.previous,
-            None => self.chain,
-        };
         Ok(Some(Rewrite {
             name,
             file,
             length: 0,
             entries: Vec::new(),
             records: 0,
-            chain,
+            chain: first.previous,
             done: 0,
             packing: None,
         }))
@@ -168,27 +169,18 @@ impl<S: Storage> Writer<S> {
         self.retain(now);
     }
 
-    /// Seals the active segment as it is; when the storage refuses, it stays without an index.
+    /// Seals the active segment as it is. A seal whose sync failed may stand there whole, and nothing may follow it:
+    /// the segment stays the active one until the storage works again.
     fn seal_in_place(&mut self, now: Now) {
         let Some(active) = &self.active else { return };
         let (seal, index) = self.seal(active, &active.entries, self.chain);
-        // A torn end was cut off before this, or the segment would not be complete.
-        if !active.torn {
-            let _ = self.append(&[(seal, index)]);
+        let to_time = seal.to_time;
+        if let Err(error) = self.append(&[(seal, index)]) {
+            self.fail(&error, now);
+        } else if let Some(Active { number, length, .. }) = self.active.take() {
+            self.complete.push_back(Complete { number, bytes: length, to_time });
         }
-        self.leave_active();
         self.retain(now);
-    }
-
-    /// Ends the active segment as it stands.
-    pub(super) fn leave_active(&mut self) {
-        if let Some(rewrite) = self.rewrite.take() {
-            rewrite.give_up(&self.storage);
-        }
-        if let Some(active) = self.active.take() {
-            let to_time = active.entries.iter().map(|entry| entry.to_time).max().unwrap_or_default();
-            self.complete.push_back(Complete { number: active.number, bytes: active.length, to_time });
-        }
     }
 
     /// The last frame of the active segment, and the index that is its data.

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use flow_log::{Lines, Range, ReadError, Reader, read_file, read_stream};
+use proto::v1::Record;
 
 /// Ends of the names of files that are read in a folder.
 const NAMES: [&str; 3] = [".jsonl", ".jsonl.zst", ".json"];
@@ -16,11 +17,23 @@ const SEGMENT: &str = ".jsonl.zst";
 
 /// A line and the file that it is from.
 pub(super) struct Line {
-    pub(super) line: flow_log::Line,
+    line: flow_log::Line,
     name: PathBuf,
 }
 
 impl Line {
+    pub(super) fn new(line: flow_log::Line, name: &Path) -> Self {
+        Self { line, name: name.to_owned() }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.line.bytes()
+    }
+
+    pub(super) fn record(&self) -> Result<Record, serde_json::Error> {
+        self.line.record()
+    }
+
     /// Where it stands.
     pub(super) fn place(&self) -> String {
         format!("{}, line {}", self.name.display(), self.line.position.records)
@@ -28,6 +41,12 @@ impl Line {
 }
 
 type Item = Result<flow_log::Line, ReadError>;
+
+/// The log at `path`, if it is one: a folder with segments.
+pub(super) fn log(path: &Path) -> Option<Reader> {
+    let files = path.is_dir().then(|| files_in(path).ok())??;
+    files.iter().any(|file| is_segment(file)).then(|| Reader::open(path).ok())?
+}
 
 /// The lines of `path` in `range`: a log, a file, a folder of files, or `-` for standard input. Frames of a log
 /// whose times are out of range are not even read.
@@ -38,15 +57,11 @@ pub(super) fn open(
     let mut files = VecDeque::new();
     let first: Lines = if path.as_os_str() == "-" {
         read_stream(Path::new("standard input"), io::stdin(), range)?
+    } else if let Some(log) = log(path) {
+        log.lines(range)?
     } else if path.is_dir() {
         files = files_in(path)?;
-        match files.iter().any(|file| is_segment(file)) {
-            true => {
-                files.clear();
-                Reader::open(path)?.lines(range)?
-            }
-            false => read_file(&files.pop_front().unwrap_or_default(), range)?,
-        }
+        read_file(&files.pop_front().unwrap_or_default(), range)?
     } else {
         read_file(path, range)?
     };
@@ -57,8 +72,7 @@ pub(super) fn open(
         loop {
             let (name, lines) = current.as_mut()?;
             if let Some(line) = lines.next() {
-                let name = name.clone();
-                return Some(line.map(|line| Line { line, name }).map_err(anyhow::Error::from));
+                return Some(line.map(|line| Line::new(line, name)).map_err(anyhow::Error::from));
             }
             let next = rest.next()?;
             match read_file(&next, range) {

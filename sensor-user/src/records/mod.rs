@@ -3,15 +3,19 @@
 mod lines;
 mod remote;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
-use attribution::filter::Filter;
+use attribution::filter::{Filter, Prefilter};
 use clap::Args;
-use flow_log::Range;
+use flow_log::{Backwards, Range};
 use proto::v1::Record;
 
 use crate::{cli::STATE_DIR, config::Log};
+use lines::Line;
 
 /// Which records a verb looks at.
 #[derive(Debug, Args)]
@@ -50,31 +54,24 @@ impl RecordArgs {
             return self.server.ask(url, filter, last);
         }
         let log = self.log_dir.clone().unwrap_or_else(|| config.folder(&self.state_dir));
+        let path = self.input_file.as_ref().unwrap_or(&log);
         let some = |time: u64| (time != 0).then_some(time);
         let range = Range { since: some(filter.since), until: some(filter.until) };
+        let wanted = Wanted { filter: filter.clone(), prefilter: filter.prefilter() };
+        if let (Some(last), Some(log)) = (last, lines::log(path)) {
+            return Ok(Box::new(wanted.newest(last, path, log.backwards(range)?).into_iter()));
+        }
+        let lines = lines::open(path, range);
         let lines = match &self.input_file {
-            Some(path) => lines::open(path, range)?,
-            None => lines::open(&log, range).with_context(|| {
+            Some(_) => lines?,
+            None => lines.with_context(|| {
                 format!(
                     "no records at {}: start `keywitness run`, or name a log with --log-dir or a file with --input-file",
                     log.display()
                 )
             })?,
         };
-        let (filter, prefilter) = (filter.clone(), filter.prefilter());
-        Ok(Box::new(lines.filter_map(move |line| {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => return Some(Err(error)),
-            };
-            if !prefilter.may_match(line.line.bytes()) {
-                return None;
-            }
-            match line.line.record() {
-                Ok(record) => filter.matches(&record).then_some(Ok(record)),
-                Err(error) => Some(Err(anyhow::Error::from(error).context(line.place()))),
-            }
-        })))
+        Ok(Box::new(lines.filter_map(move |line| wanted.take(line))))
     }
 
     /// Whether a file was named.
@@ -93,9 +90,52 @@ impl RecordArgs {
     }
 }
 
+/// Takes the records that are wanted out of lines.
+struct Wanted {
+    filter: Filter,
+    prefilter: Prefilter,
+}
+
+impl Wanted {
+    fn take(&self, line: anyhow::Result<Line>) -> Option<anyhow::Result<Record>> {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return Some(Err(error)),
+        };
+        if !self.prefilter.may_match(line.bytes()) {
+            return None;
+        }
+        match line.record() {
+            Ok(record) => self.filter.matches(&record).then_some(Ok(record)),
+            Err(error) => Some(Err(anyhow::Error::from(error).context(line.place()))),
+        }
+    }
+
+    /// The newest `last` of a log, oldest first. Of the log no more is read than holds them.
+    fn newest(&self, last: usize, log: &Path, lines: Backwards) -> VecDeque<anyhow::Result<Record>> {
+        let (mut found, mut records) = (VecDeque::new(), 0);
+        for line in lines.flat_map(|frame| frame.into_iter().rev()) {
+            if records >= last {
+                break;
+            }
+            let line = line.map(|line| Line::new(line, log)).map_err(anyhow::Error::from);
+            if let Some(item) = self.take(line) {
+                records += usize::from(item.is_ok());
+                found.push_front(item);
+            }
+        }
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use attribution::filter::{Field, Term};
+    use flow_log::{
+        Boot,
+        storage::Disk,
+        writer::{Inline, Now, Options, Writer},
+    };
 
     use super::*;
 
@@ -154,6 +194,40 @@ mod tests {
         let matching = || named(&input_file).matching(&filter, &Log::default()).unwrap();
         assert_eq!(matching().filter(Result::is_ok).count(), 2);
         assert_eq!(matching().count(), 2);
+    }
+
+    #[test]
+    fn the_newest_of_a_log_are_the_last_of_all_that_match() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, packer) = (Disk::open(folder.path()).unwrap(), Box::new(Inline::default()));
+        let options = Options { commit_records: 7, segment_bytes: 4000, ..Options::default() };
+        let mut writer = Writer::open(disk, packer, options, Boot::default(), Now::default()).unwrap().0;
+        for seq in 1..=500 {
+            let kind = if seq % 3 == 0 { "flow" } else { "status" };
+            let record = Record { time: seq, kind: kind.into(), ..Default::default() };
+            let mut line = serde_json::to_vec(&record).unwrap();
+            line.push(b'\n');
+            writer.push(&line, seq, seq, Now::default());
+            writer.tick(Now::default());
+        }
+        assert!(writer.close(Now::default()));
+        let args = named(folder.path());
+        let times = |filter: &Filter, last| -> Vec<u64> {
+            let records = args.newest(filter, last, &Log::default()).unwrap();
+            records.map(|record| record.unwrap().time).collect()
+        };
+        let terms = vec![Term { field: Field::Kind, value: "flow".into(), not: false }];
+        for filter in [
+            Filter::default(),
+            Filter { terms: terms.clone(), ..Default::default() },
+            Filter { since: 100, until: 333, terms },
+        ] {
+            let all = times(&filter, None);
+            for last in [1, 5, 20, 100, 1000] {
+                let expected = &all[all.len().saturating_sub(last)..];
+                assert_eq!(times(&filter, Some(last)), expected, "{last} of {filter:?}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flow_log::files::{self, Survives};
 use locate::{Bytes, Elf, Function};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,8 @@ use sha2::{Digest as _, Sha256};
 const MAX_FILES: usize = 256;
 /// Largest cache that is read, bytes.
 const MAX_BYTES: u64 = 4 << 20;
+/// Who may read it: this user alone.
+const MODE: u32 = 0o600;
 /// Code that is compared around each offset, bytes; a power of two.
 const BLOCK: u64 = 4096;
 
@@ -113,9 +116,7 @@ fn read(path: &Path) -> io::Result<Kept> {
 }
 
 fn write(path: &Path, kept: &Kept) -> io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(kept)?)?;
-    fs::rename(new, path)
+    files::replace(path, &serde_json::to_vec(kept)?, MODE, Survives::Kill)
 }
 
 #[cfg(test)]

@@ -11,14 +11,28 @@ use crate::shell::{say, text};
 use crate::workspace;
 
 const PACKAGE: &str = "bench-flow-log";
+/// Whose `observe` is measured on a large log.
+const SENSOR: (&str, &str) = ("sensor-user", "keywitness");
 
 /// Runs the benchmark and shows medians with their intervals.
 pub(super) fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     say("building the benchmark of the flow log and the stores beside it");
-    crate::shell::run(workspace::cargo("build").args(["--release", "--package", PACKAGE]))?;
+    let (package, keywitness) = SENSOR;
+    crate::shell::run(workspace::cargo("build").args([
+        "--release",
+        "--package",
+        PACKAGE,
+        "--package",
+        package,
+        "--bin",
+        PACKAGE,
+        "--bin",
+        keywitness,
+    ]))?;
     let folder = Scratch::new()?;
     let mut command = std::process::Command::new(workspace::executable(PACKAGE, true));
     command.arg("--folder").arg(folder.path()).args(["--rounds", &bench.args.rounds.to_string()]);
+    command.arg("--keywitness").arg(workspace::executable(keywitness, true));
     let output = text(&mut command)?;
     let mut values: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
     for line in output.lines() {

@@ -1,6 +1,6 @@
 //! A record becomes part of the state.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -15,7 +15,7 @@ use super::names::{Dest, Names, key, mixed};
 use super::principal::{About, Principal, Unseen};
 use super::session::SLOT_NS;
 use super::span::Mark;
-use super::{Look, State, Subject, Waits};
+use super::{Known, Look, State, Subject, Waits};
 use crate::detect::facts::{Who, nanos, who};
 
 /// Operations whose requests are alike by nature.
@@ -30,13 +30,22 @@ pub(in crate::detect) type Touch<'a> = &'a mut dyn FnMut(&dyn Fn() -> Subject, &
 struct Act<'a> {
     mark: Mark,
     host: &'a str,
-    who: Who<'a>,
+    process: &'a Process,
+    actor: Actor<'a>,
     workload: Option<&'a Workload>,
     amount: Amount,
     dest: [&'a str; 3],
     dest_key: u64,
     /// Key of the oldest process of the tree.
     root: u64,
+}
+
+/// Who acts.
+enum Actor<'a> {
+    /// As the record says.
+    Told(Who<'a>),
+    /// Somebody who said all the same before.
+    Known(Known),
 }
 
 impl State {
@@ -69,43 +78,77 @@ impl State {
     }
 
     fn call(&mut self, mark: Mark, host: &str, call: &ModelCall, touch: Touch<'_>) {
-        let Some(who) = who(host, call.process.as_ref(), call.workload.as_ref()) else { return };
+        let Some(process) = call.process.as_ref() else { return };
         let tokens = call.tokens.as_ref();
         let sum = |tokens: &v1::Tokens| tokens.input.unwrap_or(0).saturating_add(tokens.output.unwrap_or(0));
         let cost = call.cost.as_ref().filter(|cost| matches!(cost.currency.as_str(), "" | "USD"));
         let model = [&call.model_requested, &call.model_served].into_iter().find(|model| !model.is_empty());
-        let dest = dest(call.endpoint.as_ref(), model.map(String::as_str).unwrap_or_default());
-        let act = Act {
-            mark,
-            host,
-            workload: call.workload.as_ref(),
-            amount: Amount {
-                calls: 1,
-                tokens: tokens.map_or(0, sum),
-                nanos: cost.and_then(|cost| nanos(&cost.amount)).unwrap_or(0),
-            },
-            dest,
-            dest_key: self.names.dest_key(dest),
-            root: self.root(mark.sensor, host, &who),
-            who,
+        let amount = Amount {
+            calls: 1,
+            tokens: tokens.map_or(0, sum),
+            nanos: cost.and_then(|cost| nanos(&cost.amount)).unwrap_or(0),
         };
-        let place = self.principal(&act, touch);
+        let dest = dest(call.endpoint.as_ref(), model.map(String::as_str).unwrap_or_default());
         let credential = call.credential.as_ref().filter(|one| !one.fingerprint.is_empty());
-        let key = credential.and_then(|one| self.credential(&act, &place, one, cleartext(call), touch));
-        self.session(&act, &place, call, key, touch);
+        let told = [&call.session, &call.session_id].into_iter().find(|id| !id.is_empty());
+        let told = told.map(String::as_str);
+        let workload = call.workload.as_ref();
+        let hash =
+            self.hasher.hash_one((mark.sensor, said(process, workload), dest, told, facts(credential)));
+        let Some((actor, dest_key, root)) = self.actor(mark, host, call, dest, hash) else { return };
+        let act = Act { mark, host, process, actor, workload, amount, dest, dest_key, root };
+        let Some((place, principal)) = self.principal(&act, touch) else { return };
+        let used = credential.and_then(|one| self.credential(&act, &place, one, cleartext(call), touch));
+        let (key_name, credential) = used.unzip();
+        let Some(session) = self.session(&act, &place, call, told, key_name, touch) else { return };
+        if let Actor::Told(who) = &act.actor {
+            let known = Known {
+                hash,
+                forgotten: self.forgotten(),
+                principal,
+                session,
+                credential,
+                user: key((&who.place, who.program)),
+                dest_key,
+                root,
+                about_hash: about_hash(&act, &self.hasher),
+            };
+            self.known.put(hash, known);
+        }
         if !call.flow_id.is_empty() {
             self.name(&act, &place, &call.flow_id, call.endpoint.as_ref());
         }
     }
 
+    /// Who made a call, and the keys of where to and of the process tree: found out, or remembered under the `hash` of
+    /// all that the record says of it.
+    fn actor<'a>(
+        &mut self,
+        mark: Mark,
+        host: &str,
+        call: &'a ModelCall,
+        dest: [&str; 3],
+        hash: u64,
+    ) -> Option<(Actor<'a>, u64, u64)> {
+        let forgotten = self.forgotten();
+        if let Some(known) = self.known.get(hash, |known| (known.hash, known.forgotten) == (hash, forgotten))
+        {
+            return Some((Actor::Known(*known), known.dest_key, known.root));
+        }
+        let who = who(host, call.process.as_ref(), call.workload.as_ref())?;
+        let (dest_key, root) = (self.names.dest_key(dest), self.root(mark.sensor, host, &who));
+        Some((Actor::Told(who), dest_key, root))
+    }
+
     fn flow(&mut self, mark: Mark, host: &str, flow: &v1::Flow, touch: Touch<'_>) {
         let Some(who) = who(host, flow.process.as_ref(), flow.workload.as_ref()) else { return };
         let dest = dest(flow.endpoint.as_ref(), "");
-        let (amount, dest_key) = (Amount::default(), self.names.dest_key(dest));
-        let root = self.root(mark.sensor, host, &who);
-        let act = Act { mark, host, workload: flow.workload.as_ref(), amount, dest, dest_key, root, who };
-        let place = self.principal(&act, touch);
-        self.coverage(&act, flow, touch);
+        let (process, workload, amount) = (who.process, flow.workload.as_ref(), Amount::default());
+        let (dest_key, root) = (self.names.dest_key(dest), self.root(mark.sensor, host, &who));
+        let actor = Actor::Told(who);
+        let act = Act { mark, host, process, actor, workload, amount, dest, dest_key, root };
+        let Some((place, _)) = self.principal(&act, touch) else { return };
+        self.coverage(&act, &place, flow, touch);
         // A flow repeats the credential of its calls; only an inferred one is news.
         let inferred = |one: &&Credential| one.evidence == "inferred" && !one.fingerprint.is_empty();
         if let Some(credential) = flow.credential.as_ref().filter(inferred) {
@@ -116,16 +159,18 @@ impl State {
         }
     }
 
-    /// Adds to the principal; its shared name.
-    fn principal(&mut self, act: &Act<'_>, touch: Touch<'_>) -> Arc<str> {
+    /// Adds to the principal; its shared name, and where it is in its table.
+    fn principal(&mut self, act: &Act<'_>, touch: Touch<'_>) -> Option<(Arc<str>, u32)> {
         let time = act.mark.time;
         let names = &mut self.names;
-        let Some((name, known, mut news)) = self.principals.entry(&act.who.place) else {
-            return Arc::default();
+        let (at, mut news) = match &act.actor {
+            Actor::Told(who) => self.principals.entry_place(&who.place)?,
+            Actor::Known(known) => (known.principal, false),
         };
+        let (name, known) = self.principals.at(at)?;
         known.span.add(time);
         if known.evidence.add(act.mark) {
-            known.sample = sample(names, act.who.process);
+            known.sample = sample(names, act.process);
         }
         if act.mark > known.about.0 {
             news |= known.about(act, names, &self.hasher);
@@ -141,10 +186,10 @@ impl State {
             known.days.add(period(time, DAY_NS), act.amount);
         }
         touch(&|| Subject::Principal(name.clone()), &mut known.waits, Look::if_new(news));
-        name.clone()
+        Some((name.clone(), at))
     }
 
-    /// Adds to the credential; its shared name.
+    /// Adds to the credential; its shared name, and where it is in its table.
     fn credential(
         &mut self,
         act: &Act<'_>,
@@ -152,25 +197,35 @@ impl State {
         credential: &Credential,
         cleartext: bool,
         touch: Touch<'_>,
-    ) -> Option<Arc<str>> {
+    ) -> Option<(Arc<str>, u32)> {
         let time = act.mark.time;
         let names = &mut self.names;
-        let (name, known, mut news) = self.credentials.entry(&credential.fingerprint)?;
+        let (at, mut news) = match &act.actor {
+            Actor::Told(_) => self.credentials.entry_place(&credential.fingerprint)?,
+            Actor::Known(known) => (known.credential?, false),
+        };
+        let (name, known) = self.credentials.at(at)?;
         known.span.add(time);
-        let mut changed = known.learn(credential, names);
-        let is = |user: &Use| is_same(&user.place, place) && *user.program == *act.who.program;
-        let user = known.uses.entry_of(
-            is,
-            || key((&act.who.place, act.who.program)),
-            || Use { place: place.clone(), program: names.share(act.who.program), ..Use::default() },
-        );
+        let (mut changed, user) = match &act.actor {
+            Actor::Told(who) => {
+                let changed = known.learn(credential, names);
+                let user = known.uses.entry_of(
+                    |user| is_same(&user.place, place) && *user.program == *who.program,
+                    || key((&who.place, who.program)),
+                    || Use { place: place.clone(), program: names.share(who.program), ..Use::default() },
+                );
+                (changed, user)
+            }
+            // It says nothing new, and a user that was left out stays out.
+            Actor::Known(it) => (false, known.uses.known(it.user).map(|user| (user, false))),
+        };
         if let Some((user, new)) = user {
             // Who comes back after days may be out of what a rule looks at by now.
             news |= new || time > user.span.last.saturating_add(DAY_NS);
             changed |= user.roots.entry(act.root, || ()).is_some_and(|(_, new)| new);
             user.span.add(time);
             if user.evidence.add(act.mark) {
-                user.sample = sample(names, act.who.process);
+                user.sample = sample(names, act.process);
                 changed = true;
             }
             if let Some((dest, new)) =
@@ -189,36 +244,38 @@ impl State {
             _ => Look::Later,
         };
         touch(&|| Subject::Credential(name.clone()), &mut known.waits, look);
-        Some(name.clone())
+        Some((name.clone(), at))
     }
 
+    /// Adds to the session, `told` or that of a process tree; where it is in its table.
     fn session(
         &mut self,
         act: &Act<'_>,
         place: &Arc<str>,
         call: &ModelCall,
+        told: Option<&str>,
         key_name: Option<Arc<str>>,
         touch: Touch<'_>,
-    ) {
-        let told = [&call.session, &call.session_id].into_iter().find(|id| !id.is_empty());
-        let name = match told {
-            Some(id) => id.as_str(),
-            None => {
+    ) -> Option<u32> {
+        let at = match (&act.actor, told) {
+            (Actor::Known(known), _) => known.session,
+            (Actor::Told(_), Some(id)) => self.sessions.entry_place(id)?.0,
+            (Actor::Told(_), None) => {
                 self.scratch.clear();
                 self.scratch.push_str("tree-");
                 push_hex(&mut self.scratch, act.root);
-                &self.scratch
+                self.sessions.entry_place(&self.scratch)?.0
             }
         };
-        let Some((name, known, _)) = self.sessions.entry(name) else { return };
+        let (name, known) = self.sessions.at(at)?;
         known.span.add(act.mark.time);
         known.told |= told.is_some();
         if known.evidence.add(act.mark) {
             known.place = place.clone();
-            known.sample = sample(&mut self.names, act.who.process);
+            known.sample = sample(&mut self.names, act.process);
         }
         known.used.add(act.amount);
-        if let Some(one) = &key_name {
+        if let (Actor::Told(_), Some(one)) = (&act.actor, &key_name) {
             known.keys.entry_of(|known| is_same(known, one), || key(&**one), || one.clone());
         }
         let mut news = false;
@@ -231,17 +288,18 @@ impl State {
             && let Some(slot) = known.slot(period(act.mark.time, SLOT_NS))
         {
             let size = call.tokens.as_ref().and_then(|tokens| tokens.input);
-            let process = mixed(act.who.process.start_time, act.who.process.pid.into());
+            let process = mixed(act.process.start_time, act.process.pid.into());
             let failed = call.status.is_some_and(|status| status >= 400);
             slot.add(failed, size.map(|size| mixed(act.dest_key, size)), process);
         }
         touch(&|| Subject::Session(name.clone()), &mut known.waits, Look::if_new(news));
+        Some(at)
     }
 
-    fn coverage(&mut self, act: &Act<'_>, flow: &v1::Flow, touch: Touch<'_>) {
+    fn coverage(&mut self, act: &Act<'_>, place: &str, flow: &v1::Flow, touch: Touch<'_>) {
         let Some(tls) = &flow.tls else { return };
         let names = &mut self.names;
-        let Some((name, known)) = self.principals.get_mut(&act.who.place) else { return };
+        let Some((name, known)) = self.principals.get_mut(place) else { return };
         let day = period(act.mark.time, DAY_NS);
         let one = Amount { calls: 1, ..Amount::default() };
         if tls.coverage != "none" {
@@ -266,16 +324,24 @@ impl State {
     fn name(&mut self, act: &Act<'_>, place: &Arc<str>, flow: &str, endpoint: Option<&Endpoint>) {
         let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.host.is_empty()) else { return };
         let by_request = endpoint.host_evidence == "http_host";
-        // One buffer for all: a name is made for every record, and most of them are known.
-        self.scratch.clear();
-        self.scratch.push_str(flow);
-        self.scratch.push('/');
-        push_hex(&mut self.scratch, act.mark.sensor);
-        let Some((_, known, _)) = self.connections.entry(&self.scratch) else { return };
+        let (hash, forgotten) = (self.hasher.hash_one((flow, act.mark.sensor)), self.connections.forgotten);
+        let at = match self.flows.get(hash, |known| (known.0, known.1) == (hash, forgotten)) {
+            Some((.., at)) => *at,
+            None => {
+                self.scratch.clear();
+                self.scratch.push_str(flow);
+                self.scratch.push('/');
+                push_hex(&mut self.scratch, act.mark.sensor);
+                let Some((at, _)) = self.connections.entry_place(&self.scratch) else { return };
+                self.flows.put(hash, (hash, self.connections.forgotten, at));
+                at
+            }
+        };
+        let Some((_, known)) = self.connections.at(at) else { return };
         known.span.add(act.mark.time);
         if known.evidence.add(act.mark) {
             known.place = place.clone();
-            known.sample = sample(&mut self.names, act.who.process);
+            known.sample = sample(&mut self.names, act.process);
         }
         let own = if by_request { &mut known.request } else { &mut known.network };
         Named::note(own, act.mark, [&endpoint.provider, &endpoint.host], &mut self.names);
@@ -295,15 +361,16 @@ impl State {
             dest: [""; 3],
             dest_key: 0,
             root: 0,
-            who,
+            process: who.process,
+            actor: Actor::Told(who),
         };
-        let place = self.principal(&act, touch);
+        let Some((place, _)) = self.principal(&act, touch) else { return };
         let names = &mut self.names;
         let Some((name, known, news)) = self.accesses.entry(&name) else { return };
         known.span.add(mark.time);
         known.span.count += access.count.saturating_sub(1);
         if known.evidence.add(mark) {
-            known.sample = sample(names, act.who.process);
+            known.sample = sample(names, act.process);
             (known.place, known.path, known.client) =
                 (place, names.share(&file.path), names.share(&file.client));
         }
@@ -337,7 +404,10 @@ impl Principal {
         let Some(workload) = act.workload else { return false };
         self.about.0 = act.mark;
         // Compared by a hash with a key that nobody knows: to compare the texts would fetch each from memory.
-        let hash = hasher.hash_one((act.host, lasting(workload)));
+        let hash = match &act.actor {
+            Actor::Known(known) => known.about_hash,
+            Actor::Told(_) => about_hash(act, hasher),
+        };
         let same = std::mem::replace(&mut self.about_hash, hash) == hash;
         if !same {
             let (id, kind, namespace, name, service_account, unit, spiffe_id, labels) = lasting(workload);
@@ -356,6 +426,11 @@ impl Principal {
         }
         !same
     }
+}
+
+/// A hash of what an act says of its workload.
+fn about_hash(act: &Act<'_>, hasher: &RandomState) -> u64 {
+    hasher.hash_one((act.host, act.workload.map(lasting)))
 }
 
 type Lasting<'a> = (
@@ -437,6 +512,30 @@ impl Use {
 fn push_hex(text: &mut String, number: u64) {
     let digit = |shift: u32| char::from_digit((number >> shift & 0xf) as u32, 16).unwrap_or_default();
     text.extend((0..u64::BITS).step_by(4).rev().map(digit));
+}
+
+/// What a record says of who acts, as far as anything is made of it.
+fn said(process: &Process, workload: Option<&Workload>) -> impl Hash {
+    let Process { pid, start_time, exe, uid, cgroup, cgroup_id, unknown_reason, .. } = process;
+    let ancestors = Ancestors(&process.ancestors);
+    ((pid, start_time, exe, uid, cgroup, cgroup_id, unknown_reason, ancestors), workload.map(lasting))
+}
+
+/// What a record says of a credential itself.
+fn facts(credential: Option<&Credential>) -> impl Hash {
+    credential.map(|one| (&one.fingerprint, &one.provider, &one.kind, &one.lifetime, &one.hint))
+}
+
+/// Ancestors, to be hashed.
+struct Ancestors<'a>(&'a [v1::Ancestor]);
+
+impl Hash for Ancestors<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.0.len());
+        for one in self.0 {
+            (one.pid, one.start_time, &one.exe).hash(state);
+        }
+    }
 }
 
 /// Whether two texts are the same; mostly they are in the same place, too.

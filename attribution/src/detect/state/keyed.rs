@@ -56,6 +56,11 @@ impl<V, const N: usize> Keyed<V, N> {
         }
     }
 
+    /// The value of `key`, if it is kept.
+    pub(in crate::detect) fn known(&mut self, key: u64) -> Option<&mut V> {
+        self.find(key).ok().and_then(|at| self.at(at))
+    }
+
     /// The values, in the order of their keys.
     pub(in crate::detect) fn values(&self) -> impl Iterator<Item = &V> {
         self.items.as_slice().iter().map(|(_, value)| value)

@@ -73,9 +73,34 @@ pub(super) struct State {
     recent: Memo<u64>,
     /// Keys of process trees seen lately, by sensor, id and start of their oldest process.
     roots: Memo<(u64, u32, u64, u64)>,
+    /// Where everything is that a record changes, for those that said the same but for numbers.
+    known: Memo<Known>,
+    /// Where connections are that were seen lately: a hash of flow and sensor, as in [`Known`], what their table had
+    /// forgotten by then, and the place.
+    flows: Memo<(u64, u64, u32)>,
     hasher: RandomState,
     /// Where names that are put together are written.
     scratch: String,
+}
+
+/// What was found out for a record, under a hash of all that it says of who acted, where, with what. The hash has a key
+/// that nobody knows, so no two are made to meet.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    hash: u64,
+    /// What tables had forgotten by then: places change when they forget.
+    forgotten: u64,
+    /// Where these are in their tables.
+    principal: u32,
+    session: u32,
+    credential: Option<u32>,
+    /// Key of the user of the credential.
+    user: u64,
+    dest_key: u64,
+    /// Key of the process tree.
+    root: u64,
+    /// Hash of what the principal is.
+    about_hash: u64,
 }
 
 /// Records that the detector did not use, by reason.
@@ -144,6 +169,8 @@ impl Default for State {
             dropped: Dropped::default(),
             recent: Memo::default(),
             roots: Memo::default(),
+            known: Memo::default(),
+            flows: Memo::default(),
             hasher: RandomState::default(),
             scratch: String::new(),
         }
@@ -176,12 +203,13 @@ impl State {
 
     /// What was not used.
     pub(super) fn dropped(&self) -> Dropped {
-        let forgotten = self.credentials.forgotten
-            + self.principals.forgotten
-            + self.sessions.forgotten
-            + self.accesses.forgotten
-            + self.connections.forgotten;
+        let forgotten = self.forgotten() + self.accesses.forgotten + self.connections.forgotten;
         Dropped { forgotten, ..self.dropped }
+    }
+
+    /// Credentials, principals and sessions forgotten.
+    fn forgotten(&self) -> u64 {
+        self.credentials.forgotten + self.principals.forgotten + self.sessions.forgotten
     }
 
     /// Adds the state of other records; the number of records that were in both and are counted twice now.

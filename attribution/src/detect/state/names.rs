@@ -72,11 +72,7 @@ impl Names {
 
     /// The key of a destination.
     pub(in crate::detect) fn dest_key(&mut self, parts: [&str; 3]) -> u64 {
-        let hash = self.hasher.hash_one(parts);
-        match self.recent.get(hash, |known| known.is(parts)) {
-            Some(known) => known.key,
-            None => self.dest(parts).key,
-        }
+        self.dest(parts).key
     }
 
     fn intern(&mut self, parts: [&str; 3]) -> Arc<Dest> {

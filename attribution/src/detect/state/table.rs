@@ -38,34 +38,46 @@ impl<V: Entry> Table<V> {
 
     /// The value of `name`, made when there is none; with its shared name and whether it is new.
     pub(in crate::detect) fn entry(&mut self, name: &str) -> Option<(&Arc<str>, &mut V, bool)> {
+        let (at, new) = self.entry_place(name)?;
+        self.at(at).map(|(name, value)| (name, value, new))
+    }
+
+    /// Where the value of `name` is, made when there is none, and whether it is new. It stays there until something
+    /// is forgotten.
+    pub(in crate::detect) fn entry_place(&mut self, name: &str) -> Option<(u32, bool)> {
         let hash = self.hasher.hash_one(name);
-        let known = self.find(hash, name);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                self.make_room();
-                let at = u32::try_from(self.items.len()).ok()?;
-                let name: Arc<str> = name.into();
-                self.items.push((name.clone(), V::default()));
-                let hasher = &self.hasher;
-                self.places.insert_unique(hash, (name, at), |(name, _)| hasher.hash_one(&**name));
-                at
-            }
-        };
-        let (name, value) = self.items.get_mut(at as usize)?;
-        Some((name, value, known.is_none()))
+        if let Some(at) = self.find(hash, name) {
+            return Some((at, false));
+        }
+        self.make_room();
+        let at = u32::try_from(self.items.len()).ok()?;
+        let name: Arc<str> = name.into();
+        self.items.push((name.clone(), V::default()));
+        let hasher = &self.hasher;
+        self.places.insert_unique(hash, (name, at), |(name, _)| hasher.hash_one(&**name));
+        Some((at, true))
+    }
+
+    /// Where the value of `name` is.
+    fn place(&self, name: &str) -> Option<u32> {
+        self.find(self.hasher.hash_one(name), name)
+    }
+
+    /// The shared name and value at a place.
+    pub(in crate::detect) fn at(&mut self, at: u32) -> Option<(&Arc<str>, &mut V)> {
+        self.items.get_mut(at as usize).map(|(name, value)| (&*name, value))
     }
 
     /// The value of `name`.
     pub(in crate::detect) fn get(&self, name: &str) -> Option<&V> {
-        let at = self.find(self.hasher.hash_one(name), name)?;
+        let at = self.place(name)?;
         self.items.get(at as usize).map(|(_, value)| value)
     }
 
     /// The shared form of `name`, and its value.
     pub(in crate::detect) fn get_mut(&mut self, name: &str) -> Option<(&Arc<str>, &mut V)> {
-        let at = self.find(self.hasher.hash_one(name), name)?;
-        self.items.get_mut(at as usize).map(|(name, value)| (&*name, value))
+        let at = self.place(name)?;
+        self.at(at)
     }
 
     /// All of them, in no order.

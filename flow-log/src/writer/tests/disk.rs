@@ -80,6 +80,8 @@ fn what_was_written_is_read_by_range_from_the_end_and_on() {
             let range = Range { since: Some(since * NS_PER_S), until: Some(until * NS_PER_S) };
             let expected: Vec<u64> = (since.max(1)..until.min(201)).collect();
             assert_eq!(numbers(reader.lines(range).unwrap()), expected);
+            let frames: Vec<_> = reader.backwards(range).unwrap().collect();
+            assert_eq!(numbers(frames.into_iter().rev().flatten()), expected);
         }
         for count in [0, 1, 4, 5, 6, 60, 199, 200, 1000] {
             let from = 201_u64.saturating_sub(count).max(1);
@@ -208,6 +210,27 @@ fn a_damaged_segment_is_set_aside_and_its_good_frames_stay() {
     assert_eq!((seqs.len(), quarantined), (35, 1));
     assert_eq!((report.broken, report.gaps.len()), (1, 1), "{:?}", report.breaks);
     assert!(folder.path().join("00000001.jsonl.zst.damaged").is_file());
+}
+
+#[test]
+fn damage_is_told_from_the_end_too_and_costs_one_frame() {
+    for repack in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &Options { segment_bytes: u64::MAX, repack, ..options() }, 40, 5);
+        let path = segments(folder.path()).remove(0);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let frames: Vec<_> =
+                Reader::open(folder.path()).unwrap().backwards(Range::default()).unwrap().collect();
+            let items = || frames.iter().rev().flatten();
+            let seqs: Vec<u64> = items().filter_map(|item| Some(item.as_ref().ok()?.seq)).collect();
+            assert!(seqs.len() >= 35 && seqs.is_sorted(), "byte {at}: {seqs:?}");
+            assert!(items().any(Result::is_err), "byte {at} changed unnoticed");
+        }
+    }
 }
 
 #[test]

@@ -4,30 +4,11 @@
 
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
+use fastrand::Rng;
+
 use crate::storage::Storage;
 
 const SECTOR: usize = 64;
-
-/// The next number of a xorshift generator.
-#[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
-
-impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed | 1)
-    }
-
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit.max(1)
-    }
-
-    fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// What goes wrong from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +48,7 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     pending: Vec<Name>,
     fault: Fault,
-    chance: Chance,
+    chance: Rng,
 }
 
 /// The file system; a clone is the same one.
@@ -102,15 +83,15 @@ fn apply_name(names: &mut BTreeMap<String, usize>, op: &Name) {
 
 impl Inode {
     /// Each sector of each pending write reaches the disk or not.
-    fn persist_some(&mut self, chance: &mut Chance) {
-        let percent = [0, 50, 90, 100][usize::try_from(chance.below(4)).unwrap()];
+    fn persist_some(&mut self, chance: &mut Rng) {
+        let percent = [0, 50, 90, 100][chance.usize(..4)];
         for op in std::mem::take(&mut self.pending) {
             match op {
-                Op::Truncate(_) if chance.percent(percent) => apply(&mut self.durable, &op),
+                Op::Truncate(_) if chance.u64(..100) < percent => apply(&mut self.durable, &op),
                 Op::Truncate(_) => {}
                 Op::Write(at, data) => {
                     for (index, sector) in data.chunks(SECTOR).enumerate() {
-                        if chance.percent(percent) {
+                        if chance.u64(..100) < percent {
                             apply(&mut self.durable, &Op::Write(at + index * SECTOR, sector.to_vec()));
                         }
                     }
@@ -125,7 +106,7 @@ impl State {
         match self.fault {
             Fault::None => Ok(()),
             Fault::ReadOnly => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
-            Fault::Io(percent) if self.chance.percent(percent) => Err(io::Error::from_raw_os_error(5)),
+            Fault::Io(percent) if self.chance.u64(..100) < percent => Err(io::Error::from_raw_os_error(5)),
             Fault::Io(_) => Ok(()),
             Fault::Full(left) if bytes <= left => {
                 self.fault = Fault::Full(left - bytes);
@@ -144,7 +125,7 @@ impl Sim {
             durable_names: BTreeMap::new(),
             pending: Vec::new(),
             fault: Fault::None,
-            chance: Chance::new(seed),
+            chance: Rng::with_seed(seed),
         })))
     }
 
@@ -155,7 +136,7 @@ impl Sim {
     /// Power is lost.
     pub(super) fn crash(&self) {
         let state = &mut *self.0.borrow_mut();
-        let kept = usize::try_from(state.chance.below(state.pending.len() as u64 + 1)).unwrap();
+        let kept = state.chance.usize(..=state.pending.len());
         for op in state.pending.drain(..).take(kept) {
             apply_name(&mut state.durable_names, &op);
         }
@@ -218,7 +199,7 @@ impl Storage for Sim {
         let part = match &result {
             Ok(()) => bytes.len(),
             Err(_) if state.fault == Fault::ReadOnly => 0,
-            Err(_) => usize::try_from(state.chance.below(bytes.len() as u64)).unwrap(),
+            Err(_) => state.chance.usize(..bytes.len().max(1)),
         };
         let op = Op::Write(usize::try_from(offset).unwrap(), bytes[..part].to_vec());
         if part > 0 {
