@@ -12,7 +12,7 @@ mod tables;
 
 pub use aya::{Ebpf, maps::MapError};
 pub use load::{AttachState, LoadCost, LoadError, Loaded, RunTime, cgroup_root};
-pub use probe::{ProbeLinks, Prober, Scope};
+pub use probe::{Closed, ProbeLinks, Prober, Scope};
 pub use reader::Reader;
 pub use subtree::Subtree;
 pub use tables::{Losses, Tables};
