@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod deb;
 mod lint;
+mod matrix;
 mod mounts;
 mod run;
 mod setup;
@@ -34,6 +35,8 @@ enum Verb {
     Test(test::Args),
     /// Check format, clippy (user and kernel side) and the project's own source rules
     Lint,
+    /// Run every client that can be had, and write docs/clients.md
+    Matrix(matrix::Args),
     /// Build the Debian package of the sensor
     Deb(deb::Args),
     /// Run the sensor and real clients on other kernels, in emulated machines
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Test(args) => test::main(&args),
         Verb::Lint => lint::main(),
+        Verb::Matrix(args) => matrix::main(&args),
         Verb::Deb(args) => deb::main(&args),
         Verb::Vm(args) => vm::main(&args),
         Verb::Bench(args) => bench::main(&args),

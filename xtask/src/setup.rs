@@ -44,6 +44,16 @@ const TEST_TOOLS: [(&str, &str); 19] = [
     ("wget", "wget"),
 ];
 
+/// Further programs of `matrix`, each with its package.
+const MATRIX_TOOLS: [(&str, &str); 5] = [
+    ("git", "git"),
+    ("java", "default-jdk-headless"),
+    ("javac", "default-jdk-headless"),
+    ("pkg-config", "pkg-config"),
+    // A library has no program; its header tells.
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
+];
+
 /// What to set up.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -53,6 +63,9 @@ pub(crate) struct Args {
     /// Also the programs and clients of the end-to-end tests
     #[arg(long)]
     pub(crate) tests: bool,
+    /// Also the further programs of `matrix`
+    #[arg(long)]
+    pub(crate) matrix: bool,
     /// Only say what is missing, and fail if something is
     #[arg(long)]
     pub(crate) check: bool,
@@ -126,7 +139,8 @@ fn look(args: &Args, tell: bool) -> Result<Missing> {
         None => missing.linker = true,
     }
     let bench = BENCH_TOOLS.iter().filter(|_| args.bench);
-    for (program, package) in bench.chain(TEST_TOOLS.iter().filter(|_| args.tests)) {
+    let matrix = MATRIX_TOOLS.iter().filter(|_| args.matrix);
+    for (program, package) in bench.chain(TEST_TOOLS.iter().filter(|_| args.tests)).chain(matrix) {
         match path_of(program, package) {
             Some(path) => found(&format!("{program} at {}", path.display())),
             None if missing.packages.contains(package) => {}
