@@ -10,6 +10,7 @@ mod go;
 mod handshake;
 mod http;
 mod packet;
+mod probe;
 mod process;
 mod tls;
 mod wire;

@@ -24,6 +24,11 @@ pub fn bedrock(seed: &str) -> String {
     format!("ABSK{}", letters(seed, 120))
 }
 
+/// An xAI API key, always the same for `seed`.
+pub fn xai(seed: &str) -> String {
+    format!("xai-{}", letters(seed, 80))
+}
+
 fn letters(seed: &str, count: usize) -> String {
     let block = |number: usize| Sha256::digest(format!("keywitness test key {seed} {number}"));
     let bytes = (0..).flat_map(|number| block(number).to_vec());

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod container;
 pub mod guest;
 pub mod keys;
+pub mod matrix;
 pub mod paths;
 pub mod sandbox;
 pub mod sensor;

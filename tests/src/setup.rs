@@ -10,6 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::paths;
 
+mod matrix;
+
+pub use matrix::matrix;
+
 /// Debian packages the end-to-end tests and benchmarks need.
 pub const PACKAGES: [&str; 18] = [
     "bpftool",
@@ -70,6 +74,12 @@ pub fn schemathesis() -> Result<PathBuf> {
     Ok(folder().join("schemathesis/bin/schemathesis"))
 }
 
+/// Installs aioquic unless it is there already; the interpreter that has it.
+pub fn quic_python() -> Result<PathBuf> {
+    packages("quic.txt", "quic.stamp", "quic", "aioquic")?;
+    Ok(folder().join("quic/bin/python"))
+}
+
 /// The pinned Python packages of a list in an environment of their own.
 fn packages(list: &str, stamp: &str, environment: &str, what: &str) -> Result<()> {
     let (list, to) = (paths::repository().join("tests/clients").join(list), folder());
@@ -90,29 +100,34 @@ fn lock(folder: &Path) -> Result<std::fs::File> {
     Ok(lock)
 }
 
+/// Where programs with a TLS library of their own are.
+pub fn stacks_folder() -> PathBuf {
+    folder().join("stacks")
+}
+
 /// Bun's executable.
 pub fn bun() -> PathBuf {
-    folder().join("stacks/node_modules/@oven/bun-linux-x64-baseline/bin/bun")
+    stacks_folder().join("node_modules/@oven/bun-linux-x64-baseline/bin/bun")
 }
 
 /// Deno's executable.
 pub fn deno() -> PathBuf {
-    folder().join("stacks/node_modules/@deno/linux-x64-glibc/deno")
+    stacks_folder().join("node_modules/@deno/linux-x64-glibc/deno")
 }
 
 /// The compiled Go client.
 pub fn go_call() -> PathBuf {
-    folder().join("stacks/go_call")
+    stacks_folder().join("go_call")
 }
 
 /// A compiled client with rustls, by the name of its program.
 pub fn rustls_call(name: &str) -> PathBuf {
-    folder().join("stacks/rust/release").join(name)
+    stacks_folder().join("rust/release").join(name)
 }
 
 /// Installs the clients whose TLS library is inside a stripped executable, unless they are there already.
 pub fn stacks() -> Result<()> {
-    let to = folder().join("stacks");
+    let to = stacks_folder();
     let _lock = lock(&to)?;
     let source = paths::repository().join("tests/clients/go_call.go");
     let this = paths::repository().join("tests/src/setup.rs");

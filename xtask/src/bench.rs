@@ -1,6 +1,7 @@
 //! `bench`: what the sensor costs others, as ratios of interleaved rounds. Nothing here is a test.
 
 mod acts;
+mod attach;
 mod collector;
 mod connect;
 mod detect;
@@ -12,6 +13,7 @@ mod opens;
 mod procfs;
 mod rounds;
 mod rows;
+mod sites;
 mod stats;
 mod tls;
 
@@ -68,6 +70,10 @@ pub(crate) struct Args {
 enum What {
     /// Server CPU per request of an nginx TLS server that has nothing to do with models
     Tls,
+    /// The same, with the same counting program at function entries and at the sites that the sensor chooses
+    Sites,
+    /// Time from the start of a program in a new file to its probes
+    Attach,
     /// CPU per TCP connection on loopback, opened, accepted and closed
     Connect,
     /// CPU per open and close of a file that nobody watches
@@ -117,8 +123,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let sensor = Variant { name: "keywitness".into(), command: Some(command) };
     let bench = Bench { args, sensor, interrupt: Interrupt::new()? };
     type Measurement = fn(&Bench<'_>, &mut Rows) -> Result<()>;
-    let all: [(What, &str, Measurement); 7] = [
+    let all: [(What, &str, Measurement); 9] = [
         (What::Tls, "tls", tls::measure),
+        (What::Sites, "sites", sites::measure),
+        (What::Attach, "attach", attach::measure),
         (What::Connect, "connect", connect::measure),
         (What::Opens, "opens", opens::measure),
         (What::Idle, "idle", idle::measure),

@@ -7,6 +7,7 @@ mod build;
 mod deb;
 mod image;
 mod lint;
+mod matrix;
 mod mounts;
 mod run;
 mod setup;
@@ -35,6 +36,8 @@ enum Verb {
     Test(test::Args),
     /// Check format, clippy (user and kernel side) and the project's own source rules
     Lint,
+    /// Run every client that can be had, and write docs/clients.md
+    Matrix(matrix::Args),
     /// Build the Debian package of the sensor
     Deb(deb::Args),
     /// Build container images of sensor and collector from static executables, without a daemon
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Test(args) => test::main(&args),
         Verb::Lint => lint::main(),
+        Verb::Matrix(args) => matrix::main(&args),
         Verb::Deb(args) => deb::main(&args),
         Verb::Image(args) => image::main(&args),
         Verb::Vm(args) => vm::main(&args),

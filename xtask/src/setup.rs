@@ -48,6 +48,16 @@ const TEST_TOOLS: [(&str, &str); 19] = [
 const SYSTEM_TOOLS: [(&str, &str); 3] =
     [("debootstrap", "debootstrap"), ("mke2fs", "e2fsprogs"), ("depmod", "kmod")];
 
+/// Further programs of `matrix`, each with its package.
+const MATRIX_TOOLS: [(&str, &str); 5] = [
+    ("git", "git"),
+    ("java", "default-jdk-headless"),
+    ("javac", "default-jdk-headless"),
+    ("pkg-config", "pkg-config"),
+    // A library has no program; its header tells.
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
+];
+
 /// What to set up.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -60,6 +70,9 @@ pub(crate) struct Args {
     /// Also the programs that `vm --system` makes a system with
     #[arg(long)]
     pub(crate) system: bool,
+    /// Also the further programs of `matrix`
+    #[arg(long)]
+    pub(crate) matrix: bool,
     /// Only say what is missing, and fail if something is
     #[arg(long)]
     pub(crate) check: bool,
@@ -135,7 +148,8 @@ fn look(args: &Args, tell: bool) -> Result<Missing> {
     let bench = BENCH_TOOLS.iter().filter(|_| args.bench);
     let tests = TEST_TOOLS.iter().filter(|_| args.tests);
     let system = SYSTEM_TOOLS.iter().filter(|_| args.system);
-    for (program, package) in bench.chain(tests).chain(system) {
+    let matrix = MATRIX_TOOLS.iter().filter(|_| args.matrix);
+    for (program, package) in bench.chain(tests).chain(system).chain(matrix) {
         match path_of(program, package) {
             Some(path) => found(&format!("{program} at {}", path.display())),
             None if missing.packages.contains(package) => {}

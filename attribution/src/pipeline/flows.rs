@@ -72,6 +72,8 @@ impl Attribution {
             Outcome::Match(hello) => {
                 flow.done();
                 let name = hello.server_name.clone();
+                // With Encrypted ClientHello it may be a cover name (RFC 9849 section 3): then the first request tells.
+                let name = name.filter(|name| !hello.ech || self.kit.catalogue.is_model_host(name));
                 flow.hello = Some(hello);
                 self.route(info, name.map(|name| Host { name, evidence: HostEvidence::Sni }));
             }

@@ -13,30 +13,26 @@
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_probe_read_user_buf,
-        generated::bpf_get_attach_cookie,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_probe_read_user_buf},
     macros::uprobe,
     programs::ProbeContext,
 };
 use sensor_common::{
     cause, kind,
-    tls::{AeadBound, AeadKey, Call, MAX_CHUNK, MAX_SEALED, Opening, cookie, direction, handle, order},
+    tls::{AeadBound, AeadKey, Call, MAX_CHUNK, MAX_SEALED, Opening, direction, handle, order},
 };
 
 use super::{
     gcm,
+    probe::Told,
     tls::{self, stack_pointer},
 };
 use crate::{
     emit,
     maps::{
         AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_LAST, AEAD_OPENING, AEAD_ROOM, AEAD_SEALED, AEAD_SEALING,
-        HITS,
     },
-    offsets, scope,
+    offsets,
 };
 
 /// Inner type and outer type of application data (RFC 8446 5.1).
@@ -90,38 +86,25 @@ struct Record {
     target: u32,
 }
 
-/// Counts a hit of a probe.
-#[inline(always)]
-pub(super) fn hit(target: u32) -> Option<()> {
-    let hits = HITS.get_ptr_mut(target)?;
-    // SAFETY: the per-CPU slot is valid for this run.
-    unsafe { (*hits).total += 1 };
-    Some(())
-}
-
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
-    if !scope::has_current() {
-        return None;
-    }
-    // SAFETY: a probe context is valid for the run of the program.
-    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let target = (told & cookie::TARGET) as u32;
+    let told = Told::if_watched(ctx)?;
+    let target = told.target();
     // All are read whatever the order: the verifier refuses an address in the context that is computed.
     let arguments: [u64; 6] = [ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(3)?, ctx.arg(4)?, ctx.arg(5)?];
     let [first, second, third, fourth, fifth, sixth] = arguments.map(core::hint::black_box);
     let stack = stack_pointer(ctx);
-    let record = match told >> cookie::ORDER_SHIFT & cookie::ORDER_MASK {
+    let record = match told.order() {
         order::BLOCKS => {
             let (len, stack) = gcm::begun(sixth, third)?;
             Record { input: first, output: second, len, key: sixth, counter: fifth, stack, target }
         }
         order::STATE => {
-            hit(target)?;
+            told.count()?;
             Record { input: fourth, output: sixth, len: fifth, key: first, counter: second, stack, target }
         }
         _ => {
-            hit(target)?;
+            told.count()?;
             Record { input: first, output: second, len: third, key: fourth, counter: fifth, stack, target }
         }
     };
@@ -132,7 +115,7 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         // SAFETY: the array slot is valid for this run; it only ever becomes 1.
         unsafe { *active = 1 };
     }
-    if told & cookie::READ != 0 { open(&record) } else { seal(&record) }
+    if told.reads() { open(&record) } else { seal(&record) }
 }
 
 /// Delivers a record to be encrypted, or keeps it until its connection is known.
@@ -234,11 +217,9 @@ fn keep(thread: u64, key: AeadKey, record: &Record) -> Option<()> {
 
 #[inline(always)]
 fn returned(ctx: &ProbeContext) -> Option<()> {
-    // SAFETY: a probe context is valid for the run of the program.
-    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
     let stack = stack_pointer(ctx);
     let own = |entered: u64| stack > entered && stack - entered <= MAX_FRAME;
-    if told & cookie::READ == 0 { sealed(own) } else { opened(own) }
+    if Told::of(ctx).reads() { opened(own) } else { sealed(own) }
 }
 
 /// A record was encrypted, if it is this thread's `own`: its ciphertext is known now.

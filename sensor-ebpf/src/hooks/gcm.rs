@@ -10,17 +10,16 @@
 //! key, and TLS 1.2, whose header is another.
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_get_attach_cookie, bpf_ktime_get_boot_ns},
-    },
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns},
     macros::uprobe,
     programs::ProbeContext,
 };
-use sensor_common::tls::{MAX_SEALED, Pieces, cookie, direction};
+use sensor_common::tls::{MAX_SEALED, Pieces, direction};
 
-use super::aead::{self, APPLICATION_DATA, read};
+use super::{
+    aead::{self, APPLICATION_DATA, read},
+    probe::Told,
+};
 use crate::maps::AEAD_PIECES;
 
 /// A block of the cipher, bytes.
@@ -50,12 +49,6 @@ fn kw_gcm_counter_return(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[inline(always)]
-fn target(ctx: &ProbeContext) -> u32 {
-    // SAFETY: a probe context is valid for the run of the program.
-    (unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } & cookie::TARGET) as u32
-}
-
 /// Length of the record that this thread is in, and when it began, if `blocks` are its whole blocks.
 #[inline(always)]
 pub(super) fn begun(hash_key: u64, blocks: u64) -> Option<(u64, u64)> {
@@ -67,25 +60,26 @@ pub(super) fn begun(hash_key: u64, blocks: u64) -> Option<(u64, u64)> {
 
 #[inline(always)]
 fn hash(ctx: &ProbeContext) -> Option<()> {
+    let told = Told::if_watched(ctx)?;
     let (hash, hash_key, input): (u64, u64, u64) = (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?);
     let thread = bpf_get_current_pid_tgid();
     let block: [u64; 2] = read(input)?;
     if let Some(len) = header(block)
         && read::<[u64; 2]>(hash)? == [0; 2]
     {
-        aead::hit(target(ctx))?;
+        told.count()?;
         // SAFETY: the helper has no preconditions.
         let began = unsafe { bpf_ktime_get_boot_ns() };
         let pieces = Pieces { hash_key, began, output: 0, len, hashed: 0, block: [0; 2] };
         let _ = AEAD_PIECES.insert(&thread, &pieces, 0);
         return None;
     }
-    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return aead::hit(target(ctx)) };
+    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return told.count() };
     // SAFETY: the entry stays valid for this run, and only this thread writes it.
     let known = unsafe { &mut *pieces };
     // The hash itself may move within a record.
     if known.hash_key != hash_key {
-        return aead::hit(target(ctx));
+        return told.count();
     }
     if block != [(HEADER * 8).to_be(), (u64::from(known.len) * 8).to_be()] {
         known.hashed = 1;
@@ -114,9 +108,9 @@ fn header(block: [u64; 2]) -> Option<u32> {
 fn counter(ctx: &ProbeContext) -> Option<()> {
     let (input, output, blocks, first): (u64, u64, u64, u64) =
         (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(4)?);
-    let target = target(ctx);
+    let told = Told::if_watched(ctx)?;
     let thread = bpf_get_current_pid_tgid();
-    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return aead::hit(target) };
+    let Some(pieces) = AEAD_PIECES.get_ptr_mut(&thread) else { return told.count() };
     // SAFETY: the entry stays valid for this run, and only this thread writes it.
     let known = unsafe { &mut *pieces };
     if known.hash_key == 0 {
@@ -137,7 +131,7 @@ fn counter(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let bound = aead::bound(known.hash_key)?;
-    aead::deliver(&bound, direction::WRITE, input, known.len, target)
+    aead::deliver(&bound, direction::WRITE, input, known.len, told.target())
 }
 
 /// Whether the last of `len` bytes (1 to 15) says application data, and only zeros fill the rest of the block.
@@ -158,5 +152,5 @@ fn counted(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let bound = aead::bound(known.hash_key)?;
-    aead::deliver(&bound, direction::READ, output, known.len, target(ctx))
+    aead::deliver(&bound, direction::READ, output, known.len, Told::of(ctx).target())
 }

@@ -14,21 +14,17 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user, generated::bpf_get_attach_cookie},
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user},
     macros::uprobe,
     programs::ProbeContext,
 };
 use sensor_common::{
     cause, kind,
-    tls::{Call, Handle, cookie, direction, handle},
+    tls::{Call, Handle, direction, handle},
 };
 
-use super::tls;
-use crate::{
-    emit, flows,
-    maps::{GO_CALLS, HITS},
-    offsets, scope,
-};
+use super::{probe::Told, tls};
+use crate::{emit, flows, maps::GO_CALLS, offsets};
 
 /// `tls.Conn.conn`, an interface: the value is its second word.
 const CONN_VALUE: u64 = 8;
@@ -107,17 +103,11 @@ fn key(at: &Registers) -> Option<([u64; 2], u64, u64)> {
 
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
-    if !scope::has_current() {
-        return None;
-    }
-    // SAFETY: a probe context is valid for the run of the program.
-    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let target = (told & cookie::TARGET) as u32;
-    let hits = HITS.get_ptr_mut(target)?;
-    // SAFETY: the per-CPU slot is valid for this run.
-    unsafe { (*hits).total += 1 };
+    let told = Told::if_watched(ctx)?;
+    told.count()?;
+    let target = told.target();
     let at = registers(ctx);
-    let direction = if told & cookie::READ != 0 { direction::READ } else { direction::WRITE };
+    let direction = if told.reads() { direction::READ } else { direction::WRITE };
     if direction == direction::WRITE
         && let Some(random) = random(at.first)
     {

@@ -190,17 +190,7 @@ fn begin(ctx: &SkBuffContext, entry: Entry, payload: Payload) -> Option<()> {
             info!(ctx, "client hello: socket cookie {}, {} of {} bytes", entry.cookie(), len, flow.wanted);
         }
         if len >= PEEK {
-            flow.random.copy_from_slice(&first[RANDOM_AT..RANDOM_AT + 16]);
-            let connection = Connection {
-                cookie: entry.cookie(),
-                object: 0,
-                tgid: flow.task.process.tgid,
-                pad: 0,
-                moved: [0; 2],
-            };
-            if CONNECTIONS.insert(&Handle { bytes: flow.random }, &connection, 0).is_err() {
-                emit::lost(kind::PAYLOAD, cause::TABLE_FULL);
-            }
+            name(entry, &first);
         }
         return Some(());
     }
@@ -232,6 +222,26 @@ fn begin(ctx: &SkBuffContext, entry: Entry, payload: Payload) -> Option<()> {
         chunk(ctx, entry, shape::OTHER, 0, offset, 0)?;
     }
     None
+}
+
+/// Names the connection of a ClientHello by its random. It stays that of the socket that sent it first: who sends it
+/// later passes on what a client on this host has sent, and is no party to the connection.
+#[inline(always)]
+fn name(entry: Entry, first: &[u8; PEEK]) {
+    let flow = entry.flow();
+    let mut random = Handle { bytes: [0; 16] };
+    random.bytes.copy_from_slice(&first[RANDOM_AT..RANDOM_AT + 16]);
+    // SAFETY: a shared read of a map value.
+    let sender = unsafe { CONNECTIONS.get(&random) }.map_or(0, |known| known.cookie);
+    if sender != 0 && sender != entry.cookie() {
+        return;
+    }
+    let (cookie, tgid) = (entry.cookie(), flow.task.process.tgid);
+    let connection = Connection { cookie, object: 0, tgid, pad: 0, moved: [0; 2] };
+    if CONNECTIONS.insert(&random, &connection, 0).is_err() {
+        emit::lost(kind::PAYLOAD, cause::TABLE_FULL);
+    }
+    flow.random = random.bytes;
 }
 
 #[inline(always)]

@@ -8,11 +8,7 @@
 //! functions, and connections whose ClientHello was sent before the sensor started (unbound).
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_probe_read_user_buf,
-        generated::bpf_get_attach_cookie,
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user, bpf_probe_read_user_buf},
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
@@ -20,15 +16,15 @@ use sensor_common::{
     Task, cause, kind,
     tls::{
         Call, Connection, Data, Handle, Layout, MAX_CHUNK, NO_POINTER, SEARCH_TRIES, SEARCH_WINDOW, SIZES,
-        cookie, direction, handle, verdict,
+        direction, handle, verdict,
     },
 };
 
-use super::http;
+use super::{http, probe::Told};
 use crate::{
     emit::{self, Urgency},
     maps::{CALLS, CONNECTIONS, HITS, LAYOUTS, VERDICTS},
-    offsets, scope,
+    offsets,
 };
 
 /// Bytes of plaintext that tell whether it is a request.
@@ -73,19 +69,12 @@ pub(super) fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
 
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
-    if !scope::has_current() {
-        return None;
-    }
-    // SAFETY: a probe context is valid for the run of the program.
-    let told = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let target = (told & cookie::TARGET) as u32;
-    let hits = HITS.get_ptr_mut(target)?;
-    // SAFETY: the per-CPU slot is valid for this run.
-    unsafe { (*hits).total += 1 };
+    let told = Told::if_watched(ctx)?;
+    told.count()?;
     // Both are read whichever is wanted: the verifier refuses an address in the context that is computed.
     let (fourth, fifth): (u64, u64) = (ctx.arg(3)?, ctx.arg(4)?);
     let (fourth, fifth) = (core::hint::black_box(fourth), core::hint::black_box(fifth));
-    let count = match told >> cookie::COUNT_SHIFT & cookie::COUNT_MASK {
+    let count = match told.count_argument() {
         3 => fourth,
         4 => fifth,
         _ => 0,
@@ -95,8 +84,8 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
         buffer: ctx.arg(1)?,
         count,
         stack: stack_pointer(ctx),
-        direction: if told & cookie::READ != 0 { direction::READ } else { direction::WRITE },
-        target,
+        direction: if told.reads() { direction::READ } else { direction::WRITE },
+        target: told.target(),
     };
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: a shared read of a map value that only this thread writes.

@@ -4,10 +4,7 @@
 //! Called by the packet hooks, once a probe of `aead` was hit, for TLS flows past their handshake.
 
 use aya_ebpf::{
-    helpers::{
-        bpf_probe_read_kernel_buf,
-        generated::{bpf_get_socket_cookie, bpf_skb_load_bytes},
-    },
+    helpers::{bpf_probe_read_kernel_buf, generated::bpf_get_socket_cookie},
     programs::SkBuffContext,
 };
 use sensor_common::{
@@ -33,20 +30,11 @@ const RECORD_HEADER: usize = 5;
 /// The beginning of a record in a packet: type, length, and 16 bytes of ciphertext.
 #[inline(always)]
 fn record(ctx: &SkBuffContext, at: usize, end: usize) -> Option<(u8, usize, [u8; 16])> {
-    let mut bytes = [0u8; RECORD_HEADER + 16];
-    if at + bytes.len() > end {
+    if at + RECORD_HEADER + 16 > end {
         return None;
     }
-    // SAFETY: the helper checks the packet; the buffer has the length that is passed.
-    let error = unsafe {
-        bpf_skb_load_bytes(
-            ctx.skb.skb.cast(),
-            at as u32,
-            bytes.as_mut_ptr().cast(),
-            (RECORD_HEADER + 16) as u32,
-        )
-    };
-    if error != 0 || bytes[1] != 3 {
+    let bytes: [u8; RECORD_HEADER + 16] = ctx.load(at).ok()?;
+    if bytes[1] != 3 {
         return None;
     }
     let mut ciphertext = [0; 16];

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     num::NonZeroU32,
     os::fd::AsRawFd as _,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel},
 };
 
 use locate::{Abi, Count, Function, Role};
@@ -22,7 +22,7 @@ use aya::{
 /// its own; when the queue is full the caller waits, and nothing is forgotten.
 const CLOSE_QUEUE: usize = 1024;
 /// Threads that close links; grace periods of several run side by side.
-const CLOSE_THREADS: usize = 4;
+const CLOSE_THREADS: usize = 12;
 
 /// Which processes a probe fires in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,21 +36,59 @@ pub enum Scope {
 /// The probes of one file in one scope; dropping it detaches them, in the background.
 pub struct ProbeLinks {
     links: Vec<UProbeLink>,
-    closer: SyncSender<Vec<UProbeLink>>,
+    closer: SyncSender<Closing>,
+}
+
+/// Links to be closed, and who is told when they are.
+struct Closing {
+    links: Vec<UProbeLink>,
+    done: Option<Sender<()>>,
+}
+
+impl Closing {
+    /// Waits for the kernel, then tells.
+    fn finish(self) {
+        drop(self.links);
+        drop(self.done);
+    }
+}
+
+/// Tells when links that were handed in are closed.
+pub struct Closed(Receiver<()>);
+
+impl Closed {
+    /// Whether all are closed.
+    pub fn is_done(&self) -> bool {
+        matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
+    }
+}
+
+impl ProbeLinks {
+    /// Takes in the probes of another inode of the same file.
+    pub fn add(&mut self, mut other: Self) {
+        self.links.append(&mut other.links);
+    }
+
+    fn close(&mut self, done: Option<Sender<()>>) {
+        let closing = Closing { links: std::mem::take(&mut self.links), done };
+        // At shutdown the threads may be gone; then the links close right here.
+        if let Err(back) = self.closer.send(closing) {
+            back.0.finish();
+        }
+    }
 }
 
 impl Drop for ProbeLinks {
     fn drop(&mut self) {
-        // At shutdown the threads may be gone; then the links close right here.
-        if let Err(back) = self.closer.send(std::mem::take(&mut self.links)) {
-            drop(back.0);
+        if !self.links.is_empty() {
+            self.close(None);
         }
     }
 }
 
 /// Attaches the TLS programs.
 pub struct Prober {
-    closer: Option<SyncSender<Vec<UProbeLink>>>,
+    closer: Option<SyncSender<Closing>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -87,7 +125,7 @@ fn programs(function: &Function) -> [(&'static str, &[u64]); 2] {
 impl Prober {
     /// Starts the closing threads.
     pub fn new() -> std::io::Result<Self> {
-        let (closer, queue) = sync_channel::<Vec<UProbeLink>>(CLOSE_QUEUE);
+        let (closer, queue) = sync_channel::<Closing>(CLOSE_QUEUE);
         let queue = std::sync::Arc::new(std::sync::Mutex::new(queue));
         let mut threads = Vec::new();
         for index in 0..CLOSE_THREADS {
@@ -99,7 +137,7 @@ impl Prober {
                         Err(_) => return,
                     };
                     match next {
-                        Ok(links) => drop(links),
+                        Ok(closing) => closing.finish(),
                         Err(_) => return,
                     }
                 }
@@ -140,6 +178,15 @@ impl Prober {
             }
         }
         Ok(attached)
+    }
+
+    /// Detaches probes in the background, and tells when that is done.
+    pub fn close(&self, probes: impl Iterator<Item = ProbeLinks>) -> Closed {
+        let (done, closed) = channel();
+        for mut one in probes {
+            one.close(Some(done.clone()));
+        }
+        Closed(closed)
     }
 
     /// Waits until every link handed in so far is closed.

@@ -63,6 +63,7 @@ impl Sensor {
             ("cost", "service_tier_without_price", counts.unpriced_tier),
             ("probe", "attach_failed", policy.failed),
             ("probe", "limit", policy.refused),
+            ("probe", "lost_and_given_again", policy.lost),
             ("identity_question", "queue_full", self.watch.unasked()),
             ("credential_file", "opener_unknown", counts.openers_unknown),
             ("origin", "table_full", counts.holders_refused),

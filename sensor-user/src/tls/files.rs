@@ -98,6 +98,13 @@ impl FileKey {
     }
 }
 
+impl FileKey {
+    /// Whether this is the same inode as `other`, with other contents.
+    pub fn is_older(&self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode) && *self != other
+    }
+}
+
 impl Library {
     /// Library family and way of finding, as records say it: `openssl.exported_symbol`.
     pub fn method(&self) -> String {

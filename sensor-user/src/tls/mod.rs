@@ -6,5 +6,6 @@
 pub mod budget;
 pub mod cache;
 pub mod files;
+pub mod mapping;
 pub mod policy;
 pub mod worker;

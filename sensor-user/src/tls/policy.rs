@@ -19,12 +19,17 @@ use super::{
     budget::Budget,
     cache::Cache,
     files::{Examined, FileKey, Files, Known, Library},
+    mapping::Mapping,
     worker::{Found, Results, Worker},
 };
 use crate::{
     bpf::{Ebpf, ProbeLinks, Prober, Scope, Tables},
     config::KnownExecutable,
 };
+
+mod lost;
+
+use lost::{PAUSE_NS, Replaced};
 
 /// Executable mappings looked at in one process.
 const MAX_MAPPINGS: usize = 512;
@@ -66,6 +71,15 @@ struct Target {
     budget: Budget,
     whole: Option<ProbeLinks>,
     processes: HashMap<ProcessKey, ProbeLinks>,
+    /// Until when probes that seem lost are not given again.
+    again_ns: u64,
+}
+
+/// A process that calls models.
+struct Caller {
+    coverage: Coverage,
+    /// When it is looked at again.
+    again_ns: u64,
 }
 
 /// Counts for `status` records.
@@ -79,6 +93,8 @@ pub struct Counts {
     pub failed: u64,
     /// Files or processes not probed because a limit was reached.
     pub refused: u64,
+    /// Times that probes were found missing and given again.
+    pub lost: u64,
 }
 
 /// What the process' TLS library is and why it is not read, if so.
@@ -100,11 +116,13 @@ pub struct Policy {
     next_index: u32,
     learned: HashSet<FileId>,
     known: Vec<KnownExecutable>,
-    callers: HashMap<ProcessKey, Coverage>,
+    callers: HashMap<ProcessKey, Caller>,
+    replaced: Vec<Replaced>,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
     failed: u64,
     refused: u64,
+    lost: u64,
 }
 
 impl Policy {
@@ -125,10 +143,12 @@ impl Policy {
             learned: HashSet::new(),
             known,
             callers: HashMap::new(),
+            replaced: Vec::new(),
             roots: HashSet::new(),
             budget_per_s,
             failed: 0,
             refused: 0,
+            lost: 0,
         };
         Ok((policy, results))
     }
@@ -154,13 +174,18 @@ impl Policy {
 
     /// First sign that a process calls a model: its libraries are looked at and probed now.
     pub fn caller(&mut self, ebpf: &mut Ebpf, process: ProcessKey, now_ns: u64) -> Coverage {
-        let known = self.callers.get(&process).filter(|known| known.reason.is_empty()).cloned();
-        let coverage = known.unwrap_or_else(|| self.look_at(ebpf, process.pid, now_ns));
-        if self.callers.len() < MAX_CALLERS || self.callers.contains_key(&process) {
-            self.callers.insert(process, coverage.clone());
-        } else {
-            self.refused += 1;
-        }
+        let fresh = |known: &&Caller| known.coverage.reason.is_empty() && now_ns < known.again_ns;
+        let known = self.callers.get(&process).filter(fresh).map(|known| known.coverage.clone());
+        let coverage = known.unwrap_or_else(|| {
+            let coverage = self.look_at(ebpf, process.pid, now_ns);
+            if self.callers.len() < MAX_CALLERS || self.callers.contains_key(&process) {
+                let again_ns = now_ns.saturating_add(PAUSE_NS);
+                self.callers.insert(process, Caller { coverage: coverage.clone(), again_ns });
+            } else {
+                self.refused += 1;
+            }
+            coverage
+        });
         self.probe_process(ebpf, process);
         coverage
     }
@@ -171,7 +196,7 @@ impl Policy {
         if let Some(library) = found.library {
             self.probe(ebpf, library, now_ns);
         }
-        let waiting = self.callers.iter().filter(|(_, coverage)| coverage.reason == REASON_WAITING);
+        let waiting = self.callers.iter().filter(|(_, caller)| caller.coverage.reason == REASON_WAITING);
         waiting.map(|(process, _)| *process).collect()
     }
 
@@ -192,8 +217,9 @@ impl Policy {
         }
     }
 
-    /// Judges the hits of every file.
+    /// Judges the hits of every file, and looks whether it is still the same.
     pub fn tick(&mut self, ebpf: &mut Ebpf, tables: &Tables, now_ns: u64) {
+        self.follow_replaced(ebpf, now_ns);
         let mut over = Vec::new();
         let mut due = Vec::new();
         for (key, target) in &mut self.targets {
@@ -230,12 +256,14 @@ impl Policy {
             demoted: self.targets.values().filter(|target| target.whole.is_none()).count() as u64,
             failed: self.failed + self.files.failed,
             refused: self.refused + self.files.refused,
+            lost: self.lost,
         }
     }
 
     /// Detaches everything and waits until it is done.
     pub fn finish(mut self) {
         self.targets.clear();
+        self.replaced.clear();
         self.prober.finish();
         self.files.finish();
     }
@@ -308,19 +336,12 @@ impl Policy {
         let mut reason = None;
         let mut last = "";
         for line in maps.lines().take(MAX_MAPPINGS * 4) {
-            let mut fields = line.split_ascii_whitespace();
-            let (Some(range), Some(mode)) = (fields.next(), fields.next()) else { continue };
-            let Some(path) = line.find('/').and_then(|at| line.get(at..)) else { continue };
-            if !mode.contains('x') || path == last {
-                continue;
-            }
-            last = path;
-            // Through map_files it is the mapped inode itself, in any mount namespace, deleted or not.
-            let range = range.split('-').map(|end| end.trim_start_matches('0')).collect::<Vec<_>>().join("-");
-            let file = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
-            let name = path.rsplit('/').next().unwrap_or(path);
-            match self.add(ebpf, &file, now_ns) {
+            let Some(mapping) = Mapping::parse(line).filter(|mapping| mapping.path != last) else { continue };
+            last = mapping.path;
+            let name = mapping.name();
+            match self.add(ebpf, &mapping.file(pid), now_ns) {
                 Some((key, Known::Tls)) => {
+                    self.restore(ebpf, key, &mapping, pid, now_ns);
                     let method = self.targets.get(&key).map(|target| target.library.method());
                     found.get_or_insert((name.to_owned(), method.unwrap_or_default()));
                 }
@@ -391,6 +412,11 @@ impl Policy {
             self.refused += 1;
             return;
         }
+        if self.is_replacing(library.key) {
+            // It is looked at when the old probes are gone.
+            self.files.forget(&library.key);
+            return;
+        }
         let (key, index) = (library.key, self.next_index);
         match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
             Ok(links) => {
@@ -403,7 +429,8 @@ impl Policy {
                     "TLS library probed"
                 );
                 let budget = Budget::new(self.budget_per_s, now_ns);
-                let target = Target { index, library, budget, whole: Some(links), processes: HashMap::new() };
+                let (whole, processes) = (Some(links), HashMap::new());
+                let target = Target { index, library, budget, whole, processes, again_ns: 0 };
                 self.targets.insert(key, target);
             }
             Err(error) => {

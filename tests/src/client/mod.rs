@@ -16,6 +16,9 @@ use crate::{cgroup::Cgroup, keys, paths, sandbox::Sandbox, server::CA_FILE, setu
 /// Text in every prompt; no record may hold it.
 pub const PROMPT: &str = "PROMPT-CANARY-51c9";
 
+/// git's helper for HTTPS on Debian.
+const GIT_HELPER: &str = "/usr/lib/git-core/git-remote-https";
+
 /// What runs a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
@@ -39,6 +42,12 @@ pub enum Runtime {
     AwsLc,
     /// The same, told that the processor has no VAES.
     AwsLcWithoutVaes,
+    /// A shell that starts git's helper for HTTPS.
+    Git,
+    /// Java from `PATH`, which compiles its script.
+    Java,
+    /// A compiled program of [`setup::stacks_folder`], by its path.
+    Built(&'static str),
 }
 
 /// One way to call a model.
@@ -57,7 +66,7 @@ pub struct Client {
 /// A finished client.
 #[derive(Debug)]
 pub struct Finished {
-    /// Process id it had.
+    /// Process id of the caller: the one that it printed, or its own.
     pub pid: u32,
     /// Its executable, links resolved.
     pub exe: PathBuf,
@@ -72,7 +81,9 @@ impl Runtime {
             Self::Python if setup::python().is_file() => Ok(setup::python()),
             Self::Python => bail!("the test clients are not installed: run `cargo xtask setup`"),
             Self::Node => paths::on_path("node"),
-            Self::Curl | Self::Wget => Ok("/bin/sh".into()),
+            Self::Curl | Self::Wget | Self::Git => Ok("/bin/sh".into()),
+            Self::Java => paths::on_path("java"),
+            Self::Built(path) => Ok(setup::stacks_folder().join(path)),
             Self::Bun => Ok(setup::bun()),
             Self::Deno => Ok(setup::deno()),
             Self::Go => Ok(setup::go_call()),
@@ -83,7 +94,7 @@ impl Runtime {
 
     /// Whether the program needs no script.
     fn is_compiled(self) -> bool {
-        matches!(self, Self::Go | Self::Ring | Self::AwsLc | Self::AwsLcWithoutVaes)
+        matches!(self, Self::Go | Self::Ring | Self::AwsLc | Self::AwsLcWithoutVaes | Self::Built(_))
     }
 
     /// The executable the calling process has, links resolved.
@@ -91,6 +102,7 @@ impl Runtime {
         let program = match self {
             Self::Curl => paths::on_path("curl")?,
             Self::Wget => paths::on_path("wget")?,
+            Self::Git => GIT_HELPER.into(),
             _ => self.program()?,
         };
         Ok(program.canonicalize()?)
@@ -109,6 +121,7 @@ impl Client {
             "anthropic" => keys::anthropic(seed),
             "gcp.gemini" => keys::gemini(seed),
             "aws.bedrock" => keys::bedrock(seed),
+            "x_ai" => keys::xai(seed),
             _ => keys::openai(seed),
         }
     }
@@ -156,7 +169,8 @@ pub fn finish(mut command: Command, runtime: Runtime) -> Result<Finished> {
     if !output.status.success() {
         bail!("the client ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
-    Ok(Finished { pid, exe: runtime.exe()?, output })
+    let printed = String::from_utf8_lossy(&output.stdout).lines().next().and_then(|line| line.parse().ok());
+    Ok(Finished { pid: printed.unwrap_or(pid), exe: runtime.exe()?, output })
 }
 
 /// Runs `many_async.py` or `many_node.js`: one connection for each of `keys`, `rounds` requests on each.

@@ -76,7 +76,7 @@ fn shown(counts: [Option<u64>; 5]) -> String {
 
 /// The name records give the provider behind `host`; empty for no provider.
 pub fn provider(host: &str) -> &'static str {
-    const NAMES: [(&str, &str); 8] = [
+    const NAMES: [(&str, &str); 9] = [
         ("openai.com", "openai"),
         ("anthropic.com", "anthropic"),
         ("generativelanguage.googleapis.com", "gcp.gemini"),
@@ -85,6 +85,7 @@ pub fn provider(host: &str) -> &'static str {
         ("groq.com", "groq"),
         ("openrouter.ai", "openrouter"),
         ("deepseek.com", "deepseek"),
+        ("x.ai", "x_ai"),
     ];
     NAMES.into_iter().find(|(suffix, _)| host.ends_with(suffix)).map_or("", |(_, name)| name)
 }

@@ -8,20 +8,29 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::{
+    HeaderMap,
+    body::{Body, Frame, SizeHint},
+};
 
 /// A body whose every piece is written to the socket on its own.
 pub(super) struct Pieces {
     left: VecDeque<Bytes>,
     pause: bool,
     length: Option<u64>,
+    trailers: Option<HeaderMap>,
 }
 
 impl Pieces {
     /// `chunked`: without a content length, each piece flushed.
     pub(super) fn new(pieces: Vec<Bytes>, chunked: bool) -> Self {
         let length = (!chunked).then(|| pieces.iter().map(|piece| piece.len() as u64).sum());
-        Self { left: pieces.into(), pause: false, length }
+        Self { left: pieces.into(), pause: false, length, trailers: None }
+    }
+
+    /// The same with `trailers` behind it.
+    pub(super) fn with_trailers(self, trailers: HeaderMap) -> Self {
+        Self { trailers: Some(trailers), ..self }
     }
 }
 
@@ -39,7 +48,8 @@ impl Body for Pieces {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(self.left.pop_front().map(|piece| Ok(Frame::data(piece))))
+        let piece = self.left.pop_front().map(Frame::data);
+        Poll::Ready(piece.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{
     answer::answer,
     body::Pieces,
-    encode,
+    encode, grpc,
     truth::{Log, Truth},
     usage::Counts,
     websocket,
@@ -60,6 +60,7 @@ pub(super) async fn exchange(
             host => host,
         },
         sni: peer.sni.clone(),
+        http: format!("{:?}", head.version),
         path: head.uri.path().to_owned(),
         key: key(&head.headers, query),
         request_id: format!("req_{:x}_{number:06}", std::process::id()),
@@ -73,6 +74,11 @@ pub(super) async fn exchange(
     }
     let body =
         Limited::new(body, MAX_BODY).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+    if text("content-type").starts_with(grpc::CONTENT_TYPE) {
+        let response = grpc::answer(&mut truth, &body, &Counts::of_request(number))?;
+        state.log.add(&truth)?;
+        return Ok(response);
+    }
     let body = encode::decode(&body, &text("content-encoding"))?;
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let made = answer(&mut truth, &body, &Counts::of_request(number));

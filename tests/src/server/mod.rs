@@ -4,6 +4,7 @@
 mod answer;
 mod body;
 mod encode;
+mod grpc;
 mod http;
 mod openai;
 mod process;
@@ -28,7 +29,7 @@ pub const READY_FILE: &str = "ready.json";
 pub const TRUTH_FILE: &str = "truth.jsonl";
 
 /// Names the certificate covers and the sandbox points at the server.
-pub const HOSTS: [&str; 10] = [
+pub const HOSTS: [&str; 11] = [
     "api.openai.com",
     "eu.api.openai.com",
     "api.anthropic.com",
@@ -38,6 +39,7 @@ pub const HOSTS: [&str; 10] = [
     "api.groq.com",
     "openrouter.ai",
     "api.deepseek.com",
+    "api.x.ai",
     UNRELATED_HOST,
 ];
 

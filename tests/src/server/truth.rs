@@ -22,6 +22,8 @@ pub struct Truth {
     pub host: String,
     /// Server name in the ClientHello; absent in cleartext.
     pub sni: Option<String>,
+    /// Version of HTTP, such as `HTTP/2.0`.
+    pub http: String,
     /// Path without the query.
     pub path: String,
     /// The test key as presented (for SigV4 the access key id); empty when there was none.

@@ -33,8 +33,19 @@ pub(super) fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
     let library = nginx.tls_library()?;
     let peer = format!("exec bpftrace -e '{}'", PEER_PROGRAM.replace("LIB", &library));
     let variants = bench.variants(vec![Variant { name: "bpftrace".into(), command: Some(peer) }])?;
-    let [steady, first, rate] = rounds::measure(bench, "tls", &variants, rows, |variant| {
-        let Outcome { seconds, steady } = once(bench, &nginx, variant)?;
+    compare(bench, &nginx, "tls", &variants, rows)
+}
+
+/// What each observer costs the server; prints the table.
+pub(super) fn compare(
+    bench: &Bench<'_>,
+    nginx: &Nginx,
+    name: &str,
+    variants: &[Variant],
+    rows: &mut Rows,
+) -> Result<()> {
+    let [steady, first, rate] = rounds::measure(bench, name, variants, rows, |variant| {
+        let Outcome { seconds, steady } = once(bench, nginx, variant)?;
         let seconds: Vec<f64> = seconds.iter().map(|window| window.us_per_request).collect();
         let start = seconds.iter().take(FIRST_SECONDS);
         let first = start.clone().sum::<f64>() / start.len() as f64;
@@ -45,7 +56,7 @@ pub(super) fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
         ]);
         Ok(Shown { figures: [steady.us_per_request, first, steady.rate], row })
     })?;
-    let lines = rounds::lines(&variants, |index| {
+    let lines = rounds::lines(variants, |index| {
         let mut cells = steady.cells(index).to_vec();
         cells.extend(first.cells(index).into_iter().take(2));
         cells.push(rate.median(index).map_or("-".into(), |rate| format!("{rate:.0}")));

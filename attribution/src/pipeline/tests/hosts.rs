@@ -41,6 +41,20 @@ fn lookalike_hosts_give_nothing() {
 }
 
 #[test]
+fn a_cover_name_of_encrypted_client_hello_decides_nothing() {
+    let (mut script, client) = agent();
+    let mut hello = client.hello(Some(WWW));
+    // `extended_master_secret`, which is empty, becomes `encrypted_client_hello`.
+    let at = hello.windows(4).position(|four| four == [0, 0x17, 0, 0]).unwrap();
+    hello[at..at + 2].copy_from_slice(&[0xfe, 0x0d]);
+    let told = script.payload(&client, Shape::Tls, &hello).run();
+    assert!(told.verdicts().is_empty());
+    let told = script.call(&client, KEY, (1, 1)).close(&client).run();
+    let endpoint = told.one_call().endpoint.unwrap();
+    assert_eq!((endpoint.host.as_str(), endpoint.host_evidence.as_str()), (HOST, "http_host"));
+}
+
+#[test]
 fn without_a_server_name_the_host_header_decides() {
     let (mut script, client) = agent();
     let told = script.hello(&client, None).run();

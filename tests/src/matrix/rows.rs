@@ -1,0 +1,181 @@
+//! Every client of the matrix, and what is expected of it.
+
+use super::{Expected, Row};
+use crate::client::Runtime;
+
+/// How symbols of a shared or exported OpenSSL are found.
+const OPENSSL: Expected = Expected::Read("openssl.exported_symbol");
+const GNUTLS: Expected = Expected::Read("gnutls.exported_symbol");
+const BORINGSSL: Expected = Expected::Read("boringssl.error_sites");
+const AEAD: Expected = Expected::Read("aes_gcm.aead_constants");
+const GO: Expected = Expected::Read("go.go_table");
+
+/// A client of a model as `Row`s are written: name, TLS library, runtime, script, modes.
+const fn row(
+    name: &'static str,
+    stack: &'static str,
+    runtime: Runtime,
+    script: &'static str,
+    modes: &'static [&'static str],
+    version: &'static [&'static str],
+    expected: Expected,
+) -> Row {
+    Row { name, stack, runtime, script, provider: "openai", modes, version, expected }
+}
+
+/// A program that is compiled from this repository.
+const fn built(name: &'static str, stack: &'static str, path: &'static str, expected: Expected) -> Row {
+    row(name, stack, Runtime::Built(path), "", RUST_MODES, &[], expected)
+}
+
+const PLAIN: &[&str] = &["plain", "stream"];
+const RUST_MODES: &[&str] = &["h1-plain", "h1-stream", "plain", "stream"];
+const HYPER_MODES: &[&str] = &["plain", "stream", "h2-plain", "h2-stream"];
+const CURL: &[&str] = &["curl", "--version"];
+const NODE: &[&str] = &["node", "--version"];
+const GO_VERSION: &[&str] = &["go", "version"];
+const PYTHON: &str = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))";
+
+/// All rows, in the order of the table.
+pub(super) fn all() -> Vec<Row> {
+    use Runtime::{AwsLc, AwsLcWithoutVaes, Built, Bun, Curl, Deno, Git, Go, Java, Node, Python, Ring, Wget};
+    let mut rows = vec![
+        row(
+            "curl, HTTP/1",
+            "OpenSSL 3, shared",
+            Curl,
+            "curl_call.sh",
+            &["chat", "chat-stream"],
+            CURL,
+            OPENSSL,
+        ),
+        row(
+            "curl, HTTP/2",
+            "OpenSSL 3, shared",
+            Curl,
+            "curl_call.sh",
+            &["h2-chat", "h2-chat-stream"],
+            CURL,
+            OPENSSL,
+        ),
+        row("wget", "GnuTLS, shared", Wget, "wget_call.sh", &["plain"], &["wget", "--version"], GNUTLS),
+        row("git", "GnuTLS, shared", Git, "git_call.sh", &["plain"], &["/usr/bin/git", "--version"], GNUTLS),
+        row("Node https", "OpenSSL 3, exported", Node, "https_call.js", PLAIN, NODE, OPENSSL),
+        row("Node fetch", "OpenSSL 3, exported", Node, "fetch_call.mjs", PLAIN, NODE, OPENSSL),
+        row("Node undici, HTTP/2", "OpenSSL 3, exported", Node, "http2_call.js", PLAIN, NODE, OPENSSL),
+        row("Node WebSocket", "OpenSSL 3, exported", Node, "ws_call.js", &["plain"], NODE, OPENSSL),
+        row("Bun fetch", "BoringSSL, stripped", Bun, "fetch_call.mjs", PLAIN, &["", "--version"], BORINGSSL),
+        row(
+            "Deno fetch",
+            "rustls with aws-lc, stripped",
+            Deno,
+            "fetch_call.mjs",
+            PLAIN,
+            &["", "--version"],
+            AEAD,
+        ),
+        row("Go net/http, stripped", "crypto/tls", Go, "go_call", PLAIN, GO_VERSION, GO),
+        row("Go net/http", "crypto/tls", Built("go_call_symbols"), "", PLAIN, GO_VERSION, GO),
+        row("hyper, stripped", "rustls with ring", Ring, "ring_call", HYPER_MODES, &[], AEAD),
+        row("hyper, stripped", "rustls with aws-lc", AwsLc, "aws_lc_call", HYPER_MODES, &[], AEAD),
+        row(
+            "hyper, stripped, no VAES",
+            "rustls with aws-lc",
+            AwsLcWithoutVaes,
+            "aws_lc_call",
+            PLAIN,
+            &[],
+            AEAD,
+        ),
+        built("reqwest", "rustls with ring", "reqwest_ring", AEAD),
+        built("reqwest, stripped", "rustls with ring", "reqwest_ring_stripped", AEAD),
+        built("reqwest, static with musl", "rustls with ring", "reqwest_ring_static", AEAD),
+        built(
+            "reqwest, static with musl, stripped",
+            "rustls with ring",
+            "reqwest_ring_static_stripped",
+            AEAD,
+        ),
+        built("reqwest", "rustls with aws-lc", "reqwest_aws_lc", AEAD),
+        built("reqwest, stripped", "rustls with aws-lc", "reqwest_aws_lc_stripped", AEAD),
+        built("reqwest", "native-tls, OpenSSL 3 shared", "reqwest_native", OPENSSL),
+        built("reqwest, stripped", "native-tls, OpenSSL 3 shared", "reqwest_native_stripped", OPENSSL),
+        built(
+            "reqwest",
+            "native-tls, OpenSSL 3 static",
+            "reqwest_native_static",
+            Expected::Read("openssl.local_symbol"),
+        ),
+        built(
+            "reqwest, stripped",
+            "native-tls, OpenSSL 3 static",
+            "reqwest_native_static_stripped",
+            Expected::Read("openssl.name_anchor"),
+        ),
+        row(
+            "Java java.net.http",
+            "JSSE",
+            Java,
+            "HttpsCall.java",
+            &["plain"],
+            &["java", "--version"],
+            Expected::Flow("jsse"),
+        ),
+    ];
+    let python: [(&str, &str, &[&str], &[&str]); 5] = [
+        (
+            "Python openai",
+            "openai_call.py",
+            &["sync", "async", "stream", "async-stream", "responses"],
+            &["", "-c", PYTHON, "openai"],
+        ),
+        (
+            "Python requests",
+            "http_call.py",
+            &["requests", "requests-stream"],
+            &["", "-c", PYTHON, "requests"],
+        ),
+        (
+            "Python httpx",
+            "http_call.py",
+            &["httpx", "httpx-async", "httpx-h2", "httpx-h2-stream"],
+            &["", "-c", PYTHON, "httpx"],
+        ),
+        ("Python aiohttp", "http_call.py", &["aiohttp", "aiohttp-stream"], &["", "-c", PYTHON, "aiohttp"]),
+        (
+            "Python websockets",
+            "ws_call.py",
+            &["responses", "responses-deflate"],
+            &["", "-c", PYTHON, "websockets"],
+        ),
+    ];
+    let python = python.map(|(name, script, modes, version)| {
+        row(name, "OpenSSL 3, shared", Python, script, modes, version, OPENSSL)
+    });
+    rows.splice(4..4, python);
+    rows.push(Row {
+        provider: "x_ai",
+        ..row(
+            "Python grpcio",
+            "BoringSSL, stripped",
+            Python,
+            "grpc_call.py",
+            PLAIN,
+            &["", "-c", PYTHON, "grpcio"],
+            BORINGSSL,
+        )
+    });
+    rows.push(Row {
+        provider: "anthropic",
+        ..row(
+            "Python anthropic",
+            "OpenSSL 3, shared",
+            Python,
+            "anthropic_call.py",
+            &["sync", "async", "stream", "async-stream"],
+            &["", "-c", PYTHON, "anthropic"],
+            OPENSSL,
+        )
+    });
+    rows
+}
