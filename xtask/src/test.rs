@@ -56,6 +56,10 @@ fn prepare(args: &Args) -> Result<()> {
         require_root("the end-to-end tests (`--unit` runs the others)")?;
         setup::ensure(&setup::Args { tests: true, ..setup::Args::default() })?;
         mounts::add_missing()?;
+        if args.filter.is_none() {
+            // Now, because packages are installed by one at a time.
+            vm::ensure()?;
+        }
         build::kernel()?;
     }
     say("building the user side");
@@ -70,7 +74,7 @@ fn prepare(args: &Args) -> Result<()> {
 
 fn steps(args: &Args, summary: &mut Summary) {
     std::thread::scope(|scope| {
-        // Beside what measures nothing: most of the machines' time one processor waits for the emulation of another.
+        // Beside the checks, which measure nothing, and not beside the end-to-end tests, which do.
         let interrupt = summary.interrupt.clone();
         let kernels =
             (!args.unit && args.filter.is_none()).then(|| scope.spawn(move || vm::smoke(&interrupt)));

@@ -47,10 +47,16 @@ pub(crate) struct Args {
     /// Only the whole system: systemd, the Debian package, pods
     #[arg(long, conflicts_with_all = ["kernel", "smoke"])]
     system: bool,
+    /// Only write docs/kernels.md from the rows of earlier runs
+    #[arg(long, conflicts_with_all = ["kernel", "smoke", "system"])]
+    report: bool,
 }
 
 /// Runs the verb.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    if args.report {
+        return tell(&kernels::read()?, &folder());
+    }
     require_root("making and running test machines")?;
     let whole = args.system || (!args.smoke && args.kernel.is_empty());
     setup::ensure(&setup::Args { tests: true, system: whole, ..setup::Args::default() })?;
@@ -61,6 +67,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         Args { system: true, .. } => system(&folder(), &Interrupt::new()?),
         Args { kernel, .. } => full(kernel),
     }
+}
+
+/// Installs what machines are run with.
+pub(crate) fn ensure() -> Result<()> {
+    qemu::ensure(&folder())
 }
 
 /// A few calls on the oldest and the newest kernel, with programs that are built already.
@@ -120,16 +131,23 @@ fn full(wanted: &[String]) -> Result<()> {
         say(format_args!("{SYSTEM} FAILED: {error:#}"));
         failed.push(SYSTEM.to_owned());
     }
-    let names = all.iter().map(|kernel| kernel.name.as_str()).chain([HOST]);
-    let rows = names.map(|name| Ok((name.to_owned(), Rows::read(&raw(&folder, name))?)));
-    match rows.collect::<Result<Vec<_>>>() {
-        Ok(rows) => report::write(&rows)?,
-        Err(_) => say("the report is written when every kernel has run"),
-    }
+    tell(&all, &folder)?;
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Writes the report from the rows that there are.
+fn tell(all: &[Kernel], folder: &Path) -> Result<()> {
+    let (mut ran, mut missing) = (Vec::new(), Vec::new());
+    for name in all.iter().map(|kernel| kernel.name.as_str()).chain([HOST]) {
+        match raw(folder, name) {
+            rows if rows.is_file() => ran.push((name.to_owned(), Rows::read(&rows)?)),
+            _ => missing.push(name),
+        }
+    }
+    report::write(&ran, &missing)
 }
 
 /// Where kernels, machines and raw rows are kept.

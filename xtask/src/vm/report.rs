@@ -97,16 +97,19 @@ fn counts(tier: &Value) -> String {
     }
 }
 
-/// Writes the report about `kernels`, each with its name.
-pub(super) fn write(kernels: &[(String, Rows)]) -> Result<()> {
+/// Writes the report about `kernels`, each with its name; `missing` have not run yet.
+pub(super) fn write(kernels: &[(String, Rows)], missing: &[&str]) -> Result<()> {
     let path = workspace::root().join(REPORT);
-    fs::write(&path, text(kernels)?).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, text(kernels, missing)?).with_context(|| format!("cannot write {}", path.display()))?;
     say(format_args!("wrote {}", path.display()));
     Ok(())
 }
 
-fn text(kernels: &[(String, Rows)]) -> Result<String> {
+fn text(kernels: &[(String, Rows)], missing: &[&str]) -> Result<String> {
     let mut out = String::from(HEAD);
+    if !missing.is_empty() {
+        writeln!(out, "\nNot run yet: {}.", missing.join(", "))?;
+    }
     writeln!(
         out,
         "\n## What works\n\n| kernel | hooks | cgroup | calls and flows, as the endpoint saw them |\n|---|---|---|---|"
@@ -216,7 +219,8 @@ mod tests {
 
     #[test]
     fn the_report_names_what_is_missing_and_what_each_hook_cost() {
-        let text = text(&[("debian-12".into(), rows(ROWS))]).unwrap();
+        let text = text(&[("debian-12".into(), rows(ROWS))], &["debian-13"]).unwrap();
+        assert!(text.contains("Not run yet: debian-13."), "{text}");
         assert!(
             text.contains(
                 "| debian-12, 6.1.0-1 | 1 of 2 | v2 | every hook: 3 of 3 flows right, no plaintext |"
