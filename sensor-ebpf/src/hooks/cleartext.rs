@@ -19,16 +19,10 @@ use sensor_common::{
 
 use super::packet;
 use crate::{
-    emit::{self, Urgency},
+    emit::{self, Event, Urgency},
     flows::{self, Entry},
     maps::{CLEAR_ACTIVE, VERDICTS},
 };
-
-#[repr(C)]
-struct Event<const N: usize> {
-    data: Data,
-    payload: [u8; N],
-}
 
 /// A connection begins with a request; its answer is wanted at once if it `asks`.
 #[inline(always)]
@@ -141,17 +135,17 @@ impl Part {
     #[inline(always)]
     fn send<const N: usize>(&self, ctx: &SkBuffContext, left: usize) -> Option<()> {
         let take = if left < N { left } else { N };
-        let mut entry = emit::reserve::<Event<N>>(kind::CLEARTEXT)?;
+        let mut entry = emit::reserve::<Event<Data, N>>(kind::CLEARTEXT)?;
         let event = entry.as_mut_ptr();
         // SAFETY: `event` is memory of the reserved entry with room for N bytes, filled before submit.
         let copied = unsafe {
-            (*event).data = Data {
+            (*event).fixed = Data {
                 header: emit::header(kind::CLEARTEXT, take as u32),
                 cookie: self.cookie,
                 direction: self.direction,
                 position: self.position,
             };
-            packet::load(ctx, self.offset, (*event).payload.as_mut_ptr(), take, N)
+            packet::load(ctx, self.offset, (*event).bytes.as_mut_ptr(), take, N)
         };
         if copied.is_none() {
             entry.discard(0);

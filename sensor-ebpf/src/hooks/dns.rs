@@ -23,7 +23,7 @@ use super::{
     wire,
 };
 use crate::{
-    emit::{self, Urgency},
+    emit::{self, Event, Urgency},
     flows,
 };
 
@@ -31,12 +31,6 @@ const PASS: i32 = 1;
 const UDP_HEADER: usize = 8;
 const DNS_HEADER: usize = 12;
 const DNS_PORT: u16 = 53;
-
-#[repr(C)]
-struct Event<const N: usize> {
-    answer: Answer,
-    message: [u8; N],
-}
 
 #[cgroup_skb]
 fn kw_ingress(ctx: SkBuffContext) -> i32 {
@@ -76,22 +70,22 @@ fn send<const N: usize>(ctx: &SkBuffContext, offset: usize, len: usize) -> Optio
     // SAFETY: the context is valid for the run of the program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
     let asker = flows::find(cookie);
-    let mut entry = emit::reserve::<Event<N>>(kind::DNS)?;
+    let mut entry = emit::reserve::<Event<Answer, N>>(kind::DNS)?;
     let event = entry.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry with room for N bytes, filled before submit.
     let copied = unsafe {
-        (*event).answer.header = emit::header(kind::DNS, take as u32);
+        (*event).fixed.header = emit::header(kind::DNS, take as u32);
         match asker {
-            Some(entry) => entry.copy_to(core::ptr::addr_of_mut!((*event).answer.flow)),
+            Some(entry) => entry.copy_to(core::ptr::addr_of_mut!((*event).fixed.flow)),
             None => core::ptr::write_bytes(
-                core::ptr::addr_of_mut!((*event).answer.flow).cast::<u8>(),
+                core::ptr::addr_of_mut!((*event).fixed.flow).cast::<u8>(),
                 0,
                 size_of::<Flow>(),
             ),
         }
-        (*event).answer.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
-        (*event).answer.message_len = len as u64;
-        packet::load(ctx, offset, (*event).message.as_mut_ptr(), take, N)
+        (*event).fixed.cgroup_id = bpf_skb_cgroup_id(ctx.skb.skb);
+        (*event).fixed.message_len = len as u64;
+        packet::load(ctx, offset, (*event).bytes.as_mut_ptr(), take, N)
     };
     if copied.is_none() {
         entry.discard(0);

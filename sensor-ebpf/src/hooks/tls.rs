@@ -22,7 +22,7 @@ use sensor_common::{
 
 use super::{http, probe::Told};
 use crate::{
-    emit::{self, Urgency},
+    emit::{self, Event, Urgency},
     maps::{CALLS, CONNECTIONS, HITS, LAYOUTS, VERDICTS},
     offsets,
 };
@@ -35,13 +35,6 @@ const USER_MAX: u64 = 1 << 47;
 const BEHIND_POINTER: [u64; 2] = [0x30, 0xb8];
 /// Pointer fields at the start of a TLS object that are followed in a search.
 const POINTER_FIELDS: u64 = 32;
-
-/// Plaintext as it goes to user space.
-#[repr(C)]
-pub(super) struct Event<const N: usize> {
-    pub(super) data: Data,
-    pub(super) plaintext: [u8; N],
-}
 
 #[uprobe]
 fn kw_tls_enter(ctx: ProbeContext) -> u32 {
@@ -353,12 +346,12 @@ impl Part<'_> {
     fn send<const N: usize>(&self, left: usize) -> Option<()> {
         // The compiler may know the range; the verifier has to see it.
         let take = core::hint::black_box(if left < N { left } else { N });
-        let mut entry = emit::reserve::<Event<N>>(kind::TLS)?;
+        let mut entry = emit::reserve::<Event<Data, N>>(kind::TLS)?;
         let event = entry.as_mut_ptr();
         let from = self.call.buffer + u64::from(self.offset);
         // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is at most N.
         let copied = unsafe {
-            (*event).data = Data {
+            (*event).fixed = Data {
                 header: emit::header(kind::TLS, take as u32),
                 task: *self.task,
                 connection: *self.connection,
@@ -370,7 +363,7 @@ impl Part<'_> {
                 pad: 0,
                 position: self.position.wrapping_add(u64::from(self.offset)),
             };
-            match (*event).plaintext.get_mut(..take) {
+            match (*event).bytes.get_mut(..take) {
                 Some(room) => bpf_probe_read_user_buf(from as *const u8, room).is_ok(),
                 None => false,
             }

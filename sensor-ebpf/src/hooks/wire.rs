@@ -12,13 +12,9 @@ use sensor_common::{
     tls::{AeadBound, Call, Data, Handle, MAX_CHUNK, SIZES, Sealed, direction, handle, verdict},
 };
 
-use super::{
-    aead::APPLICATION_DATA,
-    packet,
-    tls::{self, Event},
-};
+use super::{aead::APPLICATION_DATA, packet, tls};
 use crate::{
-    emit::{self, Urgency},
+    emit::{self, Event, Urgency},
     maps::{AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_SEALED, VERDICTS},
 };
 
@@ -101,11 +97,11 @@ fn bind(cookie: u64, random: Handle, sealed: &Sealed) -> Option<()> {
 fn send<const N: usize>(sealed: &Sealed, random: Handle, cookie: u64, position: u64) -> Option<()> {
     let len = sealed.len as usize;
     let take = core::hint::black_box(if len < N { len } else { N });
-    let mut entry = emit::reserve::<Event<N>>(kind::TLS)?;
+    let mut entry = emit::reserve::<Event<Data, N>>(kind::TLS)?;
     let event = entry.as_mut_ptr();
     // SAFETY: `event` is memory of the reserved entry, filled before submit; `take` is at most N.
     let copied = unsafe {
-        (*event).data = Data {
+        (*event).fixed = Data {
             header: emit::header(kind::TLS, take as u32),
             task: sealed.task,
             connection: random,
@@ -117,7 +113,7 @@ fn send<const N: usize>(sealed: &Sealed, random: Handle, cookie: u64, position: 
             pad: 0,
             position,
         };
-        match (*event).plaintext.get_mut(..take) {
+        match (*event).bytes.get_mut(..take) {
             Some(room) => bpf_probe_read_kernel_buf(sealed.data.as_ptr(), room).is_ok(),
             None => false,
         }
