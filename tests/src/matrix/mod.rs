@@ -100,6 +100,9 @@ pub fn run() -> Result<Vec<Outcome>> {
                 failures.insert(index, format!("{error:#}"));
             }
         }
+        for row in rows.iter().filter(|_| round == 0) {
+            row.wait(&sensor);
+        }
     }
     let truths = server.truth()?;
     let wanted: HashSet<&str> = truths
@@ -148,6 +151,18 @@ impl Row {
             made.insert(key, Made { row: index, round, who });
         }
         Ok(())
+    }
+
+    /// Waits until an executable with a TLS library of its own is probed: a large one takes longer than its first call.
+    fn wait(&self, sensor: &Sensor) {
+        let (Expected::Read(method), Ok(exe)) = (self.expected, self.runtime.exe()) else { return };
+        let shared = matches!(self.runtime, Runtime::Python | Runtime::Curl | Runtime::Wget | Runtime::Git);
+        if shared || self.stack.contains("shared") || !exe.is_file() {
+            return;
+        }
+        if let Err(error) = sensor.wait_until_probed(&exe, method, SETTLE) {
+            eprintln!("{}, {}: {error:#}", self.name, self.stack);
+        }
     }
 
     fn version(&self) -> String {
