@@ -153,14 +153,15 @@ impl Row {
         Ok(())
     }
 
-    /// Waits until an executable with a TLS library of its own is probed: a large one takes longer than its first call.
+    /// Waits until an executable with a TLS library of its own is probed: a large one takes longer than its first call,
+    /// and one that ends at once may be gone before it is looked at.
     fn wait(&self, sensor: &Sensor) {
         let (Expected::Read(method), Ok(exe)) = (self.expected, self.runtime.exe()) else { return };
         let shared = matches!(self.runtime, Runtime::Python | Runtime::Curl | Runtime::Wget | Runtime::Git);
         if shared || self.stack.contains("shared") || !exe.is_file() {
             return;
         }
-        if let Err(error) = sensor.wait_until_probed(&exe, method, SETTLE) {
+        if let Err(error) = sensor.probe(self.runtime, method, SETTLE) {
             eprintln!("{}, {}: {error:#}", self.name, self.stack);
         }
     }
