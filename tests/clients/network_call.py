@@ -5,6 +5,7 @@ or connect:PORT (an HTTP proxy on the loopback address), relay:PORT (a relay the
 """
 
 import http.client
+import io
 import json
 import os
 import socket
@@ -16,6 +17,50 @@ HOST = "api.openai.com"
 IPPROTO_MPTCP = 262
 # Data of the first write goes out with the SYN (tcp(7)).
 TCP_FASTOPEN_CONNECT = 30
+
+
+class Apart:
+    """A TLS connection apart from its socket, which need not be connected before something is written."""
+
+    def __init__(self, tcp):
+        self.tcp, self.arrived, self.leaving = tcp, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.arrived, self.leaving, server_hostname=HOST)
+        self.step(self.tls.do_handshake)
+
+    def step(self, act, *arguments):
+        while True:
+            try:
+                result = act(*arguments)
+            except ssl.SSLWantReadError:
+                result = None
+            if self.leaving.pending:
+                self.tcp.sendall(self.leaving.read())
+            if result is not None or act == self.tls.do_handshake and self.tls.version():
+                return result
+            self.arrived.write(self.tcp.recv(65536))
+
+    def sendall(self, data):
+        self.step(self.tls.write, data)
+
+    def makefile(self, mode):
+        return io.BufferedReader(Reader(self))
+
+    def close(self):
+        self.tcp.close()
+
+
+class Reader(io.RawIOBase):
+    def __init__(self, connection):
+        self.connection = connection
+
+    def readable(self):
+        return True
+
+    def readinto(self, room):
+        data = self.connection.step(self.connection.tls.read, len(room))
+        room[: len(data)] = data
+        return len(data)
+
 
 context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
 address = (socket.gethostbyname(HOST), 443)
@@ -46,7 +91,7 @@ else:
     sys.exit(f"unknown mode {MODE}")
 
 connection = http.client.HTTPSConnection(HOST)
-connection.sock = context.wrap_socket(tcp, server_hostname=name)
+connection.sock = Apart(tcp) if MODE == "fastopen" else context.wrap_socket(tcp, server_hostname=name)
 body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "PROMPT-CANARY-51c9"}]})
 headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 connection.request("POST", "/v1/chat/completions", body, headers)
