@@ -4,7 +4,7 @@ use std::{
     fs::File,
     num::NonZeroU32,
     os::fd::AsRawFd as _,
-    sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
 };
 
 use locate::{Abi, Count, Function, Role};
@@ -42,7 +42,7 @@ pub struct ProbeLinks {
 /// Links to be closed, and who is told when they are.
 struct Closing {
     links: Vec<UProbeLink>,
-    done: Option<Sender<()>>,
+    done: Option<SyncSender<()>>,
 }
 
 impl Closing {
@@ -69,7 +69,7 @@ impl ProbeLinks {
         self.links.append(&mut other.links);
     }
 
-    fn close(&mut self, done: Option<Sender<()>>) {
+    fn close(&mut self, done: Option<SyncSender<()>>) {
         let closing = Closing { links: std::mem::take(&mut self.links), done };
         // At shutdown the threads may be gone; then the links close right here.
         if let Err(back) = self.closer.send(closing) {
@@ -182,7 +182,7 @@ impl Prober {
 
     /// Detaches probes in the background, and tells when that is done.
     pub fn close(&self, probes: impl Iterator<Item = ProbeLinks>) -> Closed {
-        let (done, closed) = channel();
+        let (done, closed) = sync_channel(0);
         for mut one in probes {
             one.close(Some(done.clone()));
         }
