@@ -29,7 +29,7 @@ use crate::{
     source,
     tls::{
         cache::Cache,
-        policy::{Coverage, Policy},
+        policy::{Counts, Coverage, Policy},
         worker::{Found, Results},
     },
 };
@@ -53,6 +53,8 @@ pub struct Sensor {
     tables: Tables,
     reader: Reader,
     policy: Option<Policy>,
+    /// What the policy counted until it ended.
+    probed: Counts,
     rules: Option<policy::Watch>,
     located: Option<Results>,
     attribution: Attribution,
@@ -142,6 +144,7 @@ impl Sensor {
             tables,
             reader,
             policy,
+            probed: Counts::default(),
             rules: None,
             located,
             options,
@@ -424,6 +427,7 @@ impl Sensor {
     /// Detaches, takes what is still in the ring, and ends what is open.
     fn stop(mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         if let Some(policy) = self.policy.take() {
+            self.probed = Counts { files: 0, demoted: 0, ..policy.counts() };
             policy.finish();
         }
         let found = match self.inspector.take() {

@@ -158,6 +158,11 @@ fn probes_lost_to_an_overlay_that_copies_a_library_up_are_noticed_and_given_agai
     logged(&sensor, 1, &["TLS probes were lost"])?;
     let stopped = sensor.stop()?;
     ensure!(stopped.status.success(), "the sensor ended with {}", stopped.status);
+    let skipped = &stopped.last_status()?.skipped;
+    ensure!(
+        skipped.iter().any(|one| one.kind == "probe" && one.cause == "lost_and_given_again"),
+        "{skipped:?}"
+    );
     drop((overlay, mounted));
     Ok(())
 }

@@ -4,7 +4,7 @@ use proto::v1::{Gauge, HookState, Loss, Status};
 use sensor_common::{cause, kind};
 
 use super::{Sensor, SensorError};
-use crate::bpf::Losses;
+use crate::{bpf::Losses, tls::policy::Policy};
 
 /// Name of the gauge of events that wait in the ring; its limit is the ring's size in bytes.
 pub(super) const IN_FLIGHT: &str = "events_in_flight";
@@ -50,7 +50,7 @@ impl Sensor {
             }
         }
         let counts = self.attribution.counts();
-        let policy = self.policy.as_ref().map(|policy| policy.counts()).unwrap_or_default();
+        let policy = self.policy.as_ref().map_or(self.probed, Policy::counts);
         let skipped = [
             ("event", "malformed", self.malformed),
             ("payload", "malformed", counts.malformed),
