@@ -261,7 +261,7 @@ struct RunArgs {
     /// Log what the kernel programs say about themselves; for finding faults, it slows them down
     #[arg(long)]
     kernel_log: bool,
-    /// Size of the buffer for kernel events in bytes, a power of two [default: 4194304, or as configured]
+    /// Size of the buffer for kernel events in bytes, a power of two [default: 8388608, or as configured]
     #[arg(long, value_name = "N")]
     ring_bytes: Option<RingBytes>,
     /// Seconds between two status records [default: 10, or as configured]

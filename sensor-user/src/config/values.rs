@@ -97,7 +97,7 @@ impl RingBytes {
 
 impl Default for RingBytes {
     fn default() -> Self {
-        Self(4 * 1024 * 1024)
+        Self(8 * 1024 * 1024)
     }
 }
 
