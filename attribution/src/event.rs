@@ -368,6 +368,8 @@ pub enum Event {
         /// Bytes of this direction that the client side moved before this part. A jump is what was lost
         /// or not copied.
         position: u64,
+        /// What read it, as [`Event::Probed`] names it.
+        probe: u32,
         /// Plaintext.
         bytes: Plaintext,
     },
@@ -383,6 +385,13 @@ pub enum Event {
         position: u32,
         /// Payload.
         bytes: Plaintext,
+    },
+    /// The functions of a TLS library in a file are probed.
+    Probed {
+        /// Number of the library in this run of the sensor.
+        probe: u32,
+        /// The library.
+        library: TlsLibrary,
     },
     /// What is known of the TLS library of a process.
     Library {

@@ -77,6 +77,8 @@ pub struct Attribution {
     /// Connections found to go elsewhere: what was copied before the kernel knew is not read.
     elsewhere: Recent<Handle, ()>,
     libraries: Recent<ProcessKey, TlsLibrary>,
+    /// Probed libraries by number.
+    probed: Recent<u32, TlsLibrary>,
     swept_ns: u64,
     sessions: Sessions,
     detector: Detector,
@@ -104,6 +106,7 @@ impl Attribution {
             connections: Connections::default(),
             elsewhere: Recent::new(limits::MAX_ELSEWHERE),
             libraries: Recent::new(limits::MAX_LIBRARIES),
+            probed: Recent::new(limits::MAX_PROBED),
             swept_ns: 0,
             sessions: Sessions::default(),
             detector: Detector::new(Arc::default()),
@@ -177,15 +180,29 @@ impl Attribution {
                 self.at(time_ns);
                 self.dns(cgroup_id, process, &message);
             }
-            Event::Tls { time_ns, task, connection, by_random, cookie, direction, position, bytes } => {
+            Event::Tls {
+                time_ns,
+                task,
+                connection,
+                by_random,
+                cookie,
+                direction,
+                position,
+                probe,
+                bytes,
+            } => {
                 self.at(time_ns);
                 let piece = Piece { task: &task, direction, position, bytes: &bytes, time_ns };
                 self.plaintext(connection, by_random, cookie, piece);
+                if let Some(flow) = self.flows.get_mut(cookie).filter(|flow| flow.plaintext) {
+                    flow.probe = Some(probe);
+                }
             }
             Event::Cleartext { time_ns, cookie, direction, position, bytes } => {
                 self.at(time_ns);
                 self.packet(cookie, direction, position, bytes);
             }
+            Event::Probed { probe, library } => self.probed.insert(probe, library),
             Event::Library { process, library } => self.libraries.insert(process, library),
             Event::Decoded { time_ns, what } => {
                 self.at(time_ns);

@@ -47,6 +47,9 @@ pub enum Decoded {
         cookie: u64,
         /// Whether it was read.
         plaintext: bool,
+        /// What read it; nothing in recordings of old.
+        #[serde(default)]
+        probe: Option<u32>,
         /// Why the rest of it could not be read, if so.
         lost: Option<BrokenReason>,
         /// Whether it is a tunnel.
@@ -87,6 +90,7 @@ pub fn recordable(event: &Event, kit: &Toolkit) -> Option<Event> {
         | Event::Connect { .. }
         | Event::Close { .. }
         | Event::Dns { .. }
+        | Event::Probed { .. }
         | Event::Library { .. }
         | Event::Decoded { .. }
         | Event::Member { .. }

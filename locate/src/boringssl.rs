@@ -25,8 +25,11 @@ const WRITE_REASONS: [u32; 4] = [NOT_TO_BE_CALLED, 215, 226, 111];
 const LINES_BETWEEN: u32 = 48;
 /// Instructions around the path's address that set the other arguments.
 const AROUND: usize = 8;
-/// Longest way from an error site back to the start of its function, bytes.
+/// Longest way from an error site to the start and to the end of its function, bytes.
 const MAX_BACK: u64 = 8192;
+
+/// What compilers align functions to, bytes.
+const ALIGNED: u64 = 16;
 
 /// One error site.
 #[derive(Debug, Clone, Copy)]
@@ -108,15 +111,16 @@ fn path_start(elf: &Elf<'_>, end: u64) -> Option<u64> {
 /// The functions around `references`, by start.
 fn enclosing(elf: &Elf<'_>, references: &[u64]) -> BTreeMap<u64, Sites> {
     let unwind = Unwind::of(elf);
-    let back: Vec<_> = references.iter().map(|at| at.saturating_sub(MAX_BACK)..*at + 1).collect();
-    let called = if unwind.is_some() { Vec::new() } else { scan::calls_into(elf, &back) };
+    // A table may leave functions out: Bun's has those only that C++ throws through.
+    let told: Vec<Option<Range<u64>>> =
+        references.iter().map(|at| unwind.as_ref().and_then(|unwind| unwind.around(*at))).collect();
+    let untold = references.iter().zip(&told).filter(|(_, told)| told.is_none());
+    let back: Vec<_> =
+        untold.map(|(at, _)| at.saturating_sub(MAX_BACK)..at.saturating_add(MAX_BACK)).collect();
+    let called = if back.is_empty() { Vec::new() } else { scan::calls_into(elf, &back) };
     let mut all = BTreeMap::new();
-    for reference in references {
-        let range = match &unwind {
-            Some(unwind) => unwind.around(*reference),
-            None => walk_back(elf, &called, *reference),
-        };
-        let Some(range) = range else { continue };
+    for (reference, told) in references.iter().zip(told) {
+        let Some(range) = told.or_else(|| walk_back(elf, &called, *reference)) else { continue };
         if all.contains_key(&range.start) {
             continue;
         }
@@ -127,8 +131,9 @@ fn enclosing(elf: &Elf<'_>, references: &[u64]) -> BTreeMap<u64, Sites> {
     all
 }
 
-/// Without unwind tables: the last place before `reference` that is called, is preceded by a trap byte as
-/// linkers fill the room between functions, and whose function (up to the next such filling) has `reference`.
+/// Without unwind tables: from the last place before `reference` that is called and preceded by a trap byte, as linkers
+/// fill the room between functions, up to the next such filling. A function that ends where the next begins has none
+/// behind it: then what is called begins it.
 fn walk_back(elf: &Elf<'_>, called: &[(u64, u64)], reference: u64) -> Option<Range<u64>> {
     let before = called.partition_point(|(_, target)| *target <= reference);
     let starts = called.get(..before)?.iter().rev().map(|(_, target)| *target);
@@ -137,8 +142,25 @@ fn walk_back(elf: &Elf<'_>, called: &[(u64, u64)], reference: u64) -> Option<Ran
         .filter(|start| elf.at_address(start.wrapping_sub(1), 1).is_some_and(|byte| byte == [0xcc]))
         .find_map(|start| {
             let range = code::until_filling(elf, start)?;
-            range.contains(&reference).then_some(range)
+            range.contains(&reference).then(|| part(elf, called, &range, reference))
         })
+}
+
+/// The function with `reference` among those in `range`, which follow each other without a byte between.
+fn part(elf: &Elf<'_>, called: &[(u64, u64)], range: &Range<u64>, reference: u64) -> Range<u64> {
+    let code = code::instructions(elf, range).unwrap_or_default();
+    let begins = |pair: &[Instruction]| {
+        let [last, first] = pair else { return None };
+        // What does not come back, as a call of abort, ends a function, too.
+        let ends =
+            last.flow_control() != FlowControl::Next && last.flow_control() != FlowControl::ConditionalBranch;
+        let start = first.ip();
+        (ends && start % ALIGNED == 0 && called.iter().any(|(_, target)| *target == start)).then_some(start)
+    };
+    let starts: Vec<u64> = code.windows(2).filter_map(begins).collect();
+    let after = starts.partition_point(|start| *start <= reference);
+    let start = after.checked_sub(1).and_then(|at| starts.get(at)).unwrap_or(&range.start);
+    *start..*starts.get(after).unwrap_or(&range.end)
 }
 
 /// The error sites in a function.

@@ -22,6 +22,7 @@ const PT_LOAD: u32 = 1;
 const SHT_NOBITS: u32 = 8;
 const NT_GNU_BUILD_ID: u32 = 3;
 const EM_X86_64: u16 = 62;
+const ET_EXEC: u16 = 2;
 const PF_X: u32 = 1;
 const PF_W: u32 = 2;
 
@@ -87,6 +88,7 @@ pub(crate) struct Section {
 /// A file whose headers are read.
 pub struct Elf<'a> {
     bytes: &'a dyn Bytes,
+    kind: u16,
     machine: u16,
     segments: Vec<Segment>,
     sections: Vec<Section>,
@@ -121,7 +123,8 @@ impl<'a> Elf<'a> {
         }
         let field = |at| u16_at(&header, at).unwrap_or(0);
         let place = |at| u64_at(&header, at).unwrap_or(0);
-        let mut elf = Self { bytes, machine: field(18), segments: Vec::new(), sections: Vec::new() };
+        let (segments, sections) = (Vec::new(), Vec::new());
+        let mut elf = Self { bytes, kind: field(16), machine: field(18), segments, sections };
         elf.segments = elf.read_segments(place(32), field(54), field(56))?;
         // Without sections a file still runs; what needs them is not found then.
         elf.sections = elf.read_sections(place(40), field(58), field(60), field(62)).unwrap_or_default();
@@ -172,6 +175,11 @@ impl<'a> Elf<'a> {
             Some(Section { name, address: u64_at(row, 16)?, offset, size })
         });
         Some(sections.collect())
+    }
+
+    /// Whether the file runs at the addresses that it names, and nowhere else.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.kind == ET_EXEC
     }
 
     /// Whether the code is for x86-64, the only machine whose instructions are read so far.

@@ -29,7 +29,7 @@ pub use elf::{Bytes, Elf, Unreadable};
 pub use function::{Abi, Count, Function, Library, Method, Role};
 
 /// What the locators answer for the same bytes; raised when that changes, so that kept answers are not used.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// Largest symbol, string or function table read, bytes.
 pub const MAX_TABLE: u64 = 256 << 20;
@@ -58,6 +58,23 @@ pub fn by_debug_file(elf: &Elf<'_>, debug: &Elf<'_>) -> Result<Located, Unreadab
 
 /// The answer of every tier. Reads the whole code of the file when symbols do not answer.
 pub fn locate(elf: &Elf<'_>) -> Result<Located, Unreadable> {
+    let mut found = library(elf)?;
+    // Whoever implements TLS besides the libraries found is read below: rustls in a program that has OpenSSL, too.
+    if aead::implementations(elf) > copies(&found.functions) {
+        found.functions.extend(complete(aead::functions(elf)?)?.functions);
+    }
+    Ok(found)
+}
+
+/// How many copies of a TLS library `functions` are of. Only of BoringSSL are all found; symbols have one, with a
+/// function for each way to write.
+fn copies(functions: &[Function]) -> usize {
+    let of_boringssl = |one: &&Function| (one.role, one.method) == (Role::Write, Method::ErrorSites);
+    functions.iter().filter(of_boringssl).count().max(usize::from(!functions.is_empty()))
+}
+
+/// The functions of a TLS library.
+fn library(elf: &Elf<'_>) -> Result<Located, Unreadable> {
     let named = by_symbols(elf)?;
     if named.functions.iter().all(|function| function.library != Library::OpenSsl)
         && !named.functions.is_empty()
@@ -71,7 +88,7 @@ pub fn locate(elf: &Elf<'_>) -> Result<Located, Unreadable> {
     if !named.functions.is_empty() {
         return Ok(named);
     }
-    for tier in [golang::functions, boringssl::functions, aead::functions] {
+    for tier in [golang::functions, boringssl::functions] {
         let found = complete(tier(elf)?)?;
         if !found.functions.is_empty() {
             return Ok(found);

@@ -42,16 +42,18 @@ pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
     if texts.iter().take(2).any(Vec::is_empty) {
         return Ok(Vec::new());
     }
-    let named: Vec<Vec<Named>> = texts.iter().map(|targets| users(elf, &unwind, targets)).collect();
+    let references = scan::references(elf, &texts.concat());
+    let users = |targets: &Vec<u64>| users(elf, &unwind, &references, targets);
+    let named: Vec<Vec<Named>> = texts.iter().map(users).collect();
     let inner = pick(elf, &named, [0, 1]);
     Ok(if inner.len() == 2 { inner } else { pick(elf, &named, [2, 3]) })
 }
 
-/// The functions whose code takes the address of one of `targets`.
-fn users(elf: &Elf<'_>, unwind: &Unwind<'_>, targets: &[u64]) -> Vec<Named> {
+/// The functions around one of `references` whose code takes the address of one of `targets`.
+fn users(elf: &Elf<'_>, unwind: &Unwind<'_>, references: &[u64], targets: &[u64]) -> Vec<Named> {
     let mut found: Vec<Named> = Vec::new();
-    for reference in scan::references(elf, targets) {
-        let Some(range) = unwind.around(reference) else { continue };
+    for reference in references {
+        let Some(range) = unwind.around(*reference) else { continue };
         if found.iter().any(|known| known.range == range) {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use crate::elf::{Elf, Segment, u32_at};
+use crate::elf::{Elf, Segment};
 
 /// Bytes looked at in one go.
 const WINDOW: usize = 1 << 20;
@@ -70,36 +70,116 @@ pub(crate) fn texts(elf: &Elf<'_>, needles: &[&[u8]]) -> Vec<Vec<u64>> {
     found
 }
 
-/// Addresses near instructions that take one of `targets` (x86-64): `lea` with the address relative to the
-/// instruction, or a move of the absolute address. Disassembly has to prove each.
-pub(crate) fn references(elf: &Elf<'_>, targets: &[u64]) -> Vec<u64> {
-    let mut found = Vec::new();
-    let (Some(low), Some(high)) = (targets.iter().min(), targets.iter().max()) else { return found };
-    let absolute = u32::try_from(*high).is_ok();
+/// Bytes of code that are looked at together.
+const BLOCK: usize = 256;
+/// Wanted addresses that are nearer to each other are searched for together, bytes.
+const NEAR: u64 = 1 << 16;
+/// Groups of them searched for at once; more are one.
+const MAX_GROUPS: usize = 8;
+
+/// Gives every place in code whose four bytes, taken as a displacement from behind them, lead into or near one of
+/// `wanted`: its address, and where it leads.
+fn displacements(elf: &Elf<'_>, wanted: &[Range<u64>], mut each: impl FnMut(u64, u64)) {
+    let groups = groups(wanted);
     for segment in elf.segments().iter().filter(|segment| segment.executable) {
         windows(elf, segment, |address, bytes, own| {
-            for (at, pair) in bytes.windows(2).enumerate().take(own) {
-                let [opcode, modrm] = *pair else { continue };
-                let (here, target) = if opcode == 0x8d && modrm & 0xc7 == 0x05 {
-                    let Some(displacement) = u32_at(bytes, at + 2) else { continue };
-                    let next = address + at as u64 + 6;
-                    (
-                        (address + at as u64).wrapping_sub(1),
-                        next.wrapping_add_signed(i64::from(displacement.cast_signed())),
-                    )
-                } else if absolute && opcode & 0xf8 == 0xb8 {
-                    let Some(value) = u32_at(bytes, at + 1) else { continue };
-                    (address + at as u64, u64::from(value))
-                } else {
+            for start in (0..own).step_by(BLOCK) {
+                let end = ((start + BLOCK).min(own) + 3).min(bytes.len());
+                let block = bytes.get(start..end).unwrap_or_default();
+                let here = address + start as u64;
+                if !groups.iter().any(|group| may_lead(block, here, group)) {
                     continue;
-                };
-                if target >= *low && target <= *high && targets.contains(&target) && found.len() < MAX_FOUND {
-                    found.push(here);
+                }
+                for (at, four) in (here..).zip(block.windows(4)) {
+                    let displacement = four.try_into().map(i32::from_le_bytes).unwrap_or_default();
+                    let target = at.wrapping_add(4).wrapping_add_signed(i64::from(displacement));
+                    if groups.iter().any(|group| group.contains(&target)) {
+                        each(at, target);
+                    }
                 }
             }
         });
     }
+}
+
+/// What spans `wanted`, few and apart.
+fn groups(wanted: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut sorted = wanted.to_vec();
+    sorted.sort_unstable_by_key(|range| range.start);
+    let mut groups: Vec<Range<u64>> = Vec::new();
+    for range in sorted {
+        match groups.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(NEAR) => last.end = last.end.max(range.end),
+            _ => groups.push(range),
+        }
+    }
+    match (groups.first(), groups.last()) {
+        (Some(first), Some(last)) if groups.len() > MAX_GROUPS => vec![first.start..last.end],
+        _ => groups,
+    }
+}
+
+/// Whether some four bytes of `block`, which is at `address`, may lead into `group`. Modulo 2 to the power of 32, so
+/// what is in it comes through, and without a way out of the loop, so that many are compared at once.
+fn may_lead(block: &[u8], address: u64, group: &Range<u64>) -> bool {
+    let Ok(size) = u32::try_from(group.end.saturating_sub(group.start)) else { return true };
+    let distance = address.wrapping_add(4).wrapping_sub(group.start) as u32;
+    let mut may = false;
+    for phase in 0..4 {
+        let words = block.get(phase..).unwrap_or_default().chunks_exact(4);
+        let mut place = distance.wrapping_add(phase as u32);
+        for word in words {
+            let displacement = word.try_into().map(u32::from_le_bytes).unwrap_or_default();
+            may |= displacement.wrapping_add(place) < size;
+            place = place.wrapping_add(4);
+        }
+    }
+    may
+}
+
+/// Ranges of one address each.
+fn single(addresses: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
+    addresses.into_iter().map(|address| address..address.saturating_add(1)).collect()
+}
+
+/// The `N` bytes before an address in code.
+fn before<const N: usize>(elf: &Elf<'_>, address: u64) -> [u8; N] {
+    let bytes = elf.at_address(address.wrapping_sub(N as u64), N as u64).unwrap_or_default();
+    bytes.try_into().unwrap_or([0; N])
+}
+
+/// Addresses near instructions that take one of `targets` (x86-64): `lea` with the address relative to the
+/// instruction, or, in a file that is not moved, a move of the absolute address. Disassembly has to prove each.
+pub(crate) fn references(elf: &Elf<'_>, targets: &[u64]) -> Vec<u64> {
+    let mut found = Vec::new();
+    displacements(elf, &single(targets.iter().copied()), |at, target| {
+        let is_lea = || matches!(before(elf, at), [0x8d, modrm] if modrm & 0xc7 == 0x05);
+        if targets.contains(&target) && is_lea() && found.len() < MAX_FOUND {
+            found.push(at.wrapping_sub(3));
+        }
+    });
+    if elf.is_fixed() {
+        immediates(elf, targets, &mut found);
+    }
     found
+}
+
+/// Moves of one of `targets` into a register.
+fn immediates(elf: &Elf<'_>, targets: &[u64], found: &mut Vec<u64>) {
+    let targets: Vec<u32> = targets.iter().filter_map(|target| u32::try_from(*target).ok()).collect();
+    let (Some(low), Some(high)) = (targets.iter().min(), targets.iter().max()) else { return };
+    for segment in elf.segments().iter().filter(|segment| segment.executable) {
+        windows(elf, segment, |address, bytes, own| {
+            for (at, five) in bytes.windows(5).enumerate().take(own) {
+                let [opcode, value @ ..] = five else { continue };
+                let value = value.try_into().map(u32::from_le_bytes).unwrap_or_default();
+                let is_move = opcode & 0xf8 == 0xb8 && (*low..=*high).contains(&value);
+                if is_move && targets.contains(&value) && found.len() < MAX_FOUND {
+                    found.push(address + at as u64);
+                }
+            }
+        });
+    }
 }
 
 /// Addresses inside instructions that have one of `targets` as operand relative to the instruction, and which
@@ -107,25 +187,15 @@ pub(crate) fn references(elf: &Elf<'_>, targets: &[u64]) -> Vec<u64> {
 /// Disassembly has to prove each.
 pub(crate) fn operands(elf: &Elf<'_>, targets: &[u64]) -> Vec<(u64, u64)> {
     let mut found = Vec::new();
-    let (Some(low), Some(high)) = (targets.iter().min(), targets.iter().max()) else { return found };
-    for segment in elf.segments().iter().filter(|segment| segment.executable) {
-        windows(elf, segment, |address, bytes, own| {
-            for (at, four) in bytes.windows(4).enumerate().take(own) {
-                let displacement = four.try_into().map(i32::from_le_bytes).unwrap_or_default();
-                let here = address + at as u64;
-                let target = here.wrapping_add(4).wrapping_add_signed(i64::from(displacement));
-                for target in [target, target.wrapping_add(1)] {
-                    if target >= *low
-                        && target <= *high
-                        && targets.contains(&target)
-                        && found.len() < MAX_FOUND
-                    {
-                        found.push((here, target));
-                    }
-                }
+    let near =
+        targets.iter().map(|target| target.saturating_sub(1)..target.saturating_add(1)).collect::<Vec<_>>();
+    displacements(elf, &near, |at, target| {
+        for target in [target, target.wrapping_add(1)] {
+            if targets.contains(&target) && found.len() < MAX_FOUND {
+                found.push((at, target));
             }
-        });
-    }
+        }
+    });
     found
 }
 
@@ -139,29 +209,21 @@ pub(crate) fn is_called(elf: &Elf<'_>, start: u64) -> bool {
 /// offset table, as Rust calls C: (call, target), by target.
 pub(crate) fn calls_into(elf: &Elf<'_>, ranges: &[Range<u64>]) -> Vec<(u64, u64)> {
     let is_in = inside(ranges);
-    let slots = slots(elf, &is_in);
     let mut found = Vec::new();
-    for segment in elf.segments().iter().filter(|segment| segment.executable) {
-        windows(elf, segment, |address, bytes, own| {
-            for (at, pair) in bytes.windows(2).enumerate().take(own) {
-                let here = address + at as u64;
-                let relative = |from: usize| {
-                    let displacement = u32_at(bytes, at + from)?.cast_signed();
-                    Some((here + from as u64 + 4).wrapping_add_signed(i64::from(displacement)))
-                };
-                let target = match pair {
-                    [0xe8, _] => relative(1).filter(|target| is_in(*target)),
-                    [0xff, 0x15] => relative(2).and_then(|slot| slots.get(&slot).copied()),
-                    _ => continue,
-                };
-                if let Some(target) = target
-                    && found.len() < MAX_FOUND
-                {
-                    found.push((here, target));
-                }
-            }
-        });
-    }
+    displacements(elf, ranges, |at, target| {
+        if is_in(target) && before(elf, at) == [0xe8] && found.len() < MAX_FOUND {
+            found.push((at.wrapping_sub(1), target));
+        }
+    });
+    let slots = slots(elf, &is_in);
+    displacements(elf, &single(slots.keys().copied()), |at, slot| {
+        if let Some(target) = slots.get(&slot)
+            && before(elf, at) == [0xff, 0x15]
+            && found.len() < MAX_FOUND
+        {
+            found.push((at.wrapping_sub(2), *target));
+        }
+    });
     found.sort_unstable_by_key(|(call, target)| (*target, *call));
     found
 }

@@ -60,6 +60,7 @@ fn image(parts: &[Part]) -> Vec<u8> {
     let at = file.len() as u64;
     file.extend(headers);
     file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    file[16] = 2; // runs at the addresses that it names
     file[18] = 62;
     file[32..40].copy_from_slice(&le(64));
     file[40..48].copy_from_slice(&le(at));
@@ -150,6 +151,11 @@ const MOVES_ON: &[u8] = &[
 
 /// A BoringSSL program without unwind tables, and where its write and its read are.
 fn boring(how: Boring) -> (Vec<u8>, [u64; 2]) {
+    let (code, starts) = boring_code(how);
+    (image(&[(".rodata", RODATA, PATH.to_vec()), (".text", TEXT, code.0)]), starts)
+}
+
+fn boring_code(how: Boring) -> (Code, [u64; 2]) {
     let mut code = Code::default();
     code.put(&[0xc3]); // the error function
     let peek = code.fill();
@@ -169,7 +175,7 @@ fn boring(how: Boring) -> (Vec<u8>, [u64; 2]) {
     code.fill();
     code.call(peek).call(read).call(write).put(&[0xc3]);
     code.fill();
-    (image(&[(".rodata", RODATA, PATH.to_vec()), (".text", TEXT, code.0)]), [write, read])
+    (code, [write, read])
 }
 
 /// An OpenSSL 3 without symbols whose `ssl_write_internal` has flags or not.
@@ -291,6 +297,46 @@ fn every_form_of_error_site_of_boringssl_is_read() {
             (Library::BoringSsl, Method::ErrorSites, Count::Returned)
         );
     }
+}
+
+#[test]
+fn functions_of_boringssl_without_room_between_them_are_told_apart() {
+    let how = Boring { recent: true, relative: true };
+    let mut code = Code::default();
+    code.put(&[0xc3]); // the error function
+    let read = code.fill();
+    code.put(&[0x55]);
+    error_site(&mut code, how, 66, 928);
+    code.put(MOVES_ON).put(&[0xe8, 0, 0, 0, 0, 0xc3]);
+    // What both go through has the reasons but that of the length, and ends where the write begins.
+    let inner = code.fill();
+    code.put(&[0x55]);
+    for (reason, line) in [(226, 900), (215, 910)] {
+        error_site(&mut code, how, reason, line);
+    }
+    while code.here() % 16 != 15 {
+        code.put(&[0x90]);
+    }
+    code.put(&[0xc3]);
+    let write = code.here();
+    code.put(&[0x55]);
+    for (reason, line) in [(66, 953), (226, 958), (215, 973), (111, 979)] {
+        error_site(&mut code, how, reason, line);
+    }
+    code.put(&[0xc3]);
+    code.fill();
+    code.call(read).call(inner).call(write).put(&[0xc3]);
+    code.fill();
+    let file = image(&[(".rodata", RODATA, PATH.to_vec()), (".text", TEXT, code.0)]);
+    assert_eq!(entries(&file), [(Role::Write, write), (Role::Read, read)]);
+}
+
+#[test]
+fn functions_that_the_unwind_tables_leave_out_are_found_without() {
+    let (code, [write, read]) = boring_code(Boring { recent: true, relative: true });
+    let table = unwind(&[TEXT], &[TEXT + 1]);
+    let file = image(&[(".rodata", RODATA, PATH.to_vec()), (".text", TEXT, code.0), table]);
+    assert_eq!(entries(&file), [(Role::Write, write), (Role::Read, read + 4)]);
 }
 
 #[test]

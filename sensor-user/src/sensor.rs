@@ -326,6 +326,7 @@ impl Sensor {
             Event::Tls { task, .. } => {
                 let (id, pid) = (task.cgroup_id, task.process.pid);
                 self.learn_cgroup(id, pid);
+                self.learn_probed();
             }
             _ => {}
         }
@@ -354,6 +355,13 @@ impl Sensor {
     fn learn_cgroup(&mut self, id: u64, pid: u32) {
         if let Some(event) = self.watch.cgroup(id, pid) {
             self.feed(event);
+        }
+    }
+
+    /// Names what was probed lately, before plaintext of it is read.
+    fn learn_probed(&mut self) {
+        for (probe, library) in self.policy.as_mut().map(Policy::named).unwrap_or_default() {
+            self.feed(Event::Probed { probe, library });
         }
     }
 

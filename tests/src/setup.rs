@@ -10,8 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::paths;
 
+mod agents;
 mod matrix;
 
+pub use agents::{AGENTS, Agent, agent, agents};
 pub use matrix::matrix;
 
 /// Debian packages the end-to-end tests and benchmarks need.

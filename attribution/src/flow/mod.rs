@@ -91,6 +91,8 @@ pub struct Flow {
     pub calls: u64,
     /// Plaintext was read.
     pub plaintext: bool,
+    /// What read it.
+    pub probe: Option<u32>,
     /// Why the rest of its plaintext cannot be read, if so.
     pub lost: Option<BrokenReason>,
     /// Its first credential, for the flow record.
@@ -121,6 +123,7 @@ impl Flow {
             hello: None,
             calls: 0,
             plaintext: false,
+            probe: None,
             lost: None,
             credential: None,
             pre_existing: false,

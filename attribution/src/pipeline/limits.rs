@@ -2,6 +2,8 @@
 
 /// TLS connections whose plaintext is followed.
 pub const MAX_CONNECTIONS: usize = 16_384;
+/// Probed libraries whose names are remembered: more than the kernel programs tell apart.
+pub(super) const MAX_PROBED: usize = 2048;
 /// Processes of which the TLS library is remembered.
 pub(super) const MAX_LIBRARIES: usize = 16_384;
 /// Connections remembered as going elsewhere, so that what is still on its way of them is not read.

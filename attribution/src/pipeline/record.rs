@@ -169,7 +169,9 @@ impl Attribution {
         if flow.shape == Some(Shape::Http) && !flow.tunnel {
             return None;
         }
-        let library = self.libraries.get(&flow.info.task.process);
+        let process = || self.libraries.get(&flow.info.task.process);
+        // A process can have several.
+        let library = flow.probe.and_then(|probe| self.probed.get(&probe)).or_else(process);
         let (coverage, reason) = match (flow.plaintext, flow.shape) {
             (true, _) => match flow.lost {
                 Some(lost) => ("partial", lost.to_string()),

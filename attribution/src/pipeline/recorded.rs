@@ -45,6 +45,7 @@ impl Attribution {
             self.tell(Decoded::Flow {
                 cookie: flow.info.cookie,
                 plaintext: flow.plaintext,
+                probe: flow.probe,
                 lost: flow.lost,
                 tunnel: flow.tunnel,
                 model: flow.verdict == Verdict::Model,
@@ -68,9 +69,9 @@ impl Attribution {
                 let name = if cleartext { Name::Cleartext(cookie) } else { Name::Object([0; 16]) };
                 self.call_record(name, cookie, &unbound_reason, *call);
             }
-            Decoded::Flow { cookie, plaintext, lost, tunnel, model, host, provider } => {
+            Decoded::Flow { cookie, plaintext, probe, lost, tunnel, model, host, provider } => {
                 if let Some(flow) = self.flows.get_mut(cookie) {
-                    (flow.plaintext, flow.lost, flow.tunnel) = (plaintext, lost, tunnel);
+                    (flow.plaintext, flow.probe, flow.lost, flow.tunnel) = (plaintext, probe, lost, tunnel);
                     (flow.host, flow.provider) = (host, provider);
                     flow.verdict = if model { Verdict::Model } else { Verdict::Other };
                 }

@@ -6,7 +6,8 @@
 //! shorter records, too. They do whole groups of blocks; their caller does the rest, so results are taken
 //! where the caller returns.
 
-use crate::{Abi, Elf, Function, Role, code, scan};
+use super::Code;
+use crate::{Abi, Function, Role, code};
 
 /// The module's name.
 pub(super) const NAME: &[u8] = b"AES-NI GCM module for x86_64, CRYPTOGAMS";
@@ -20,14 +21,14 @@ const LIMITS: [(u64, Role); 2] = [(0x120, Role::Write), (0x60, Role::Read)];
 const STEPS: usize = 8;
 
 /// Addresses of constants before a name.
-pub(super) fn constants(names: &[u64]) -> Vec<u64> {
-    let before = names.iter().flat_map(|name| name.saturating_sub(CONSTANTS)..*name);
-    before.filter(|address| address % 16 == 0).collect()
+pub(super) fn constants(name: u64) -> Vec<u64> {
+    (name.saturating_sub(CONSTANTS)..name).filter(|address| address % 16 == 0).collect()
 }
 
-pub(super) fn functions(elf: &Elf<'_>, names: &[u64]) -> Vec<Function> {
-    let references = scan::references(elf, &constants(names));
-    let called = super::called_before(elf, &references, MAX_BACK);
+pub(super) fn functions(read: &Code<'_>, names: &[u64]) -> Vec<Function> {
+    let elf = read.elf;
+    let constants: Vec<u64> = names.iter().flat_map(|name| constants(*name)).collect();
+    let called = read.called_before(&constants, MAX_BACK);
     let role = |start| {
         let compared = code::compared_length(&code::reached(elf, start, STEPS));
         LIMITS.iter().find(|(limit, _)| Some(*limit) == compared).map(|(_, role)| *role)

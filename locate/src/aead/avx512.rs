@@ -4,7 +4,8 @@
 //! `aes_gcm_encrypt_avx512` and `aes_gcm_decrypt_avx512`, which work on whole records, short ones too:
 //! (key schedule, state, count, input, length, output).
 
-use crate::{Abi, Elf, Function, Role, code, scan};
+use super::Code;
+use crate::{Abi, Function, Role, code};
 
 /// `byte_len_to_mask_table` without its first entry, 0: masks of 1 to 16 bytes.
 pub(super) const MASKS: [u8; 32] = masks();
@@ -27,13 +28,15 @@ const fn masks() -> [u8; 32] {
     all
 }
 
-pub(super) fn functions(elf: &Elf<'_>, anchors: &[u64]) -> Vec<Function> {
-    let tables: Vec<u64> = anchors.iter().map(|anchor| anchor.saturating_sub(FIRST)).collect();
-    let references = scan::operands(elf, &tables);
+pub(super) fn constants(anchor: u64) -> Vec<u64> {
+    vec![anchor.saturating_sub(FIRST)]
+}
+
+pub(super) fn functions(read: &Code<'_>, anchors: &[u64]) -> Vec<Function> {
+    let elf = read.elf;
     let mut found = Vec::new();
-    for table in tables {
-        let own: Vec<u64> = references.iter().filter(|(_, to)| *to == table).map(|(at, _)| *at).collect();
-        let called = super::called_before(elf, &own, MAX_BACK);
+    for table in anchors.iter().flat_map(|anchor| constants(*anchor)) {
+        let called = read.called_before(&[table], MAX_BACK);
         let works = |start: u64| {
             let code = code::reached(elf, start, STEPS);
             code::key_schedule(&code) == Some(iced_x86::Register::RDI) && code::refers(&code, table)

@@ -9,8 +9,8 @@
 
 use iced_x86::{FlowControl, Instruction, Register};
 
-use super::aesni;
-use crate::{Abi, Elf, Function, Role, code, scan};
+use super::{Code, aesni};
+use crate::{Abi, Function, Role, code};
 
 /// A permutation that turns a block, and twice the polynomial of GHASH: the beginning of the constants.
 pub(super) const CONSTANTS: [u8; 48] = [
@@ -24,7 +24,7 @@ const COUNTERS: u64 = 64;
 /// Longest way from a reference back to the entry, bytes.
 const MAX_BACK: u64 = 0x100;
 /// The same in the module of AES, where another function refers to the constants.
-const MAX_BACK_AES: u64 = 0x1000;
+const MAX_BACK_AES: u64 = super::MAX_BACK;
 /// Instructions from an entry to the comparison of the length, and what it is compared with.
 const STEPS: usize = 24;
 const LENGTH: u64 = 127;
@@ -34,18 +34,17 @@ const ONE_BLOCK: u64 = 1;
 /// Most instructions of the function for one block.
 const HASH_STEPS: usize = 64;
 /// The name that the module of AES leaves behind its constants.
-const AES: &[u8] = b"AES for Intel AES-NI, CRYPTOGAMS";
+pub(super) const AES: &[u8] = b"AES for Intel AES-NI, CRYPTOGAMS";
 
-pub(super) fn functions(elf: &Elf<'_>, anchors: &[u64]) -> Vec<Function> {
-    let targets: Vec<u64> =
-        anchors.iter().flat_map(|anchor| [anchor + POLYNOMIAL, anchor + COUNTERS]).collect();
-    let references = scan::operands(elf, &targets);
+pub(super) fn constants(anchor: u64) -> Vec<u64> {
+    vec![anchor + POLYNOMIAL, anchor + COUNTERS]
+}
+
+pub(super) fn functions(read: &Code<'_>, anchors: &[u64]) -> Vec<Function> {
+    let elf = read.elf;
     let mut found = Vec::new();
     for anchor in anchors {
-        let to = |constant: u64| {
-            let own = references.iter().filter(move |(_, to)| *to == anchor + constant);
-            super::called_before(elf, &own.map(|(at, _)| *at).collect::<Vec<_>>(), MAX_BACK)
-        };
+        let to = |constant: u64| read.called_before(&[anchor + constant], MAX_BACK);
         let updates = to(COUNTERS).into_keys().filter(|start| {
             let code = code::reached(elf, *start, STEPS);
             code::compared_length(&code) == Some(LENGTH)
@@ -64,9 +63,6 @@ pub(super) fn functions(elf: &Elf<'_>, anchors: &[u64]) -> Vec<Function> {
         found.extend(super::function(elf, *open, &[], Role::Read, Abi::GcmBlocks));
         found.extend(super::function(elf, *hash, &[], Role::Both, Abi::GcmHash));
     }
-    if !found.is_empty() {
-        found.extend(counters(elf));
-    }
     found
 }
 
@@ -82,11 +78,10 @@ fn hashes_one_block(code: &[Instruction]) -> bool {
 }
 
 /// Counter mode of every copy of the module of AES.
-fn counters(elf: &Elf<'_>) -> Vec<Function> {
-    let names = scan::texts(elf, &[AES]).concat();
-    let references = scan::operands(elf, &aesni::constants(&names));
-    let references: Vec<u64> = references.iter().map(|(at, _)| *at).collect();
-    let called = super::called_before(elf, &references, MAX_BACK_AES);
+pub(super) fn counters(read: &Code<'_>, names: &[u64]) -> Vec<Function> {
+    let elf = read.elf;
+    let constants: Vec<u64> = names.iter().flat_map(|name| aesni::constants(*name)).collect();
+    let called = read.called_before(&constants, MAX_BACK_AES);
     let fit = called.into_keys().filter(|start| {
         let code = code::reached(elf, *start, COUNTER_STEPS);
         code::compared_length(&code) == Some(ONE_BLOCK) && code::key_schedule(&code) == Some(Register::RCX)

@@ -7,22 +7,31 @@ pub(super) const LABEL: &[u8] = b"tls13 c ap traffic";
 
 /// A program whose only known part is AES-GCM; `label` makes it one that implements TLS.
 fn sealing(label: &[u8]) -> (Vec<u8>, [u64; 2], u64) {
-    let mut rodata = vec![0; 0x80];
-    rodata.extend(b"AES-NI GCM module for x86_64, CRYPTOGAMS by <appro@openssl.org>\0");
-    rodata.extend(label);
     let mut code = Code::default();
-    let mut starts = Vec::new();
-    for limit in [0x120u32, 0x60] {
-        starts.push(code.fill());
+    let (starts, caller) = sealing_code(&mut code, RODATA);
+    let rodata = [named(), label.to_vec()].concat();
+    (image(&[(".rodata", RODATA, rodata), (".text", TEXT, code.0)]), starts, caller)
+}
+
+/// The constants of AES-GCM with AES-NI, and its name.
+fn named() -> Vec<u8> {
+    [&[0; 0x80], b"AES-NI GCM module for x86_64, CRYPTOGAMS by <appro@openssl.org>\0".as_slice()].concat()
+}
+
+/// Its functions, with their constants at an address, and one that calls the first.
+fn sealing_code(code: &mut Code, constants: u64) -> ([u64; 2], u64) {
+    let starts = [0x120u32, 0x60].map(|limit| {
+        let start = code.fill();
         code.put(&[0x48, 0x31, 0xc0, 0x48, 0x81, 0xfa]).put(&limit.to_le_bytes()); // xor rax, rax; cmp rdx, limit
-        code.put(&[0x72, 0x07]).lea(0x1d, RODATA + 0x40).put(&[0xc3]); // jb over the address
-    }
+        code.put(&[0x72, 0x07]).lea(0x1d, constants + 0x40).put(&[0xc3]); // jb over the address
+        start
+    });
     let caller = code.fill();
     code.call(starts[0]).put(&[0x74, 0x01, 0xc3, 0x90, 0xc3]); // two ways to return
     code.fill();
     code.call(starts[1]).put(&[0xc3]);
     code.fill();
-    (image(&[(".rodata", RODATA, rodata), (".text", TEXT, code.0)]), [starts[0], starts[1]], caller)
+    (starts, caller)
 }
 
 /// `vmovdqu xmm7, [rip + …]`.
@@ -118,6 +127,23 @@ fn aes_gcm_is_read_at_the_returns_of_its_callers_and_only_below_tls() {
     assert_eq!((one.abi, one.library), (Abi::Aead, Library::AesGcm));
     assert_eq!(one.returns, [caller + 7 - BASE, caller + 9 - BASE]);
     assert_eq!(found(&sealing(b"disk encryption").0), []);
+}
+
+#[test]
+fn a_second_implementation_of_tls_is_read_below_the_library_that_is_known() {
+    let (mut code, [write, read]) = boring_code(Boring { recent: true, relative: false });
+    let (starts, _) = sealing_code(&mut code, RODATA + 0x100);
+    let file = |labels| {
+        let mut rodata = PATH.to_vec();
+        rodata.resize(0x100, 0);
+        rodata.extend(named());
+        rodata.extend(LABEL.repeat(labels));
+        image(&[(".rodata", RODATA, rodata), (".text", TEXT, code.0.clone())])
+    };
+    let library = [(Role::Write, write), (Role::Read, read + 4)];
+    let below = [(Role::Write, starts[0] + 10), (Role::Read, starts[1] + 10)];
+    assert_eq!(entries(&file(1)), library);
+    assert_eq!(entries(&file(2)), [library, below].concat());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use sensor_common::tls::{MAX_SEALED, Pieces, direction};
 use super::{
     aead::{self, APPLICATION_DATA, read},
     probe::Told,
+    tls,
 };
 use crate::maps::AEAD_PIECES;
 
@@ -61,6 +62,9 @@ pub(super) fn begun(hash_key: u64, blocks: u64) -> Option<(u64, u64)> {
 #[inline(always)]
 fn hash(ctx: &ProbeContext) -> Option<()> {
     let told = Told::if_watched(ctx)?;
+    if tls::is_inside_call(ctx) {
+        return None;
+    }
     let (hash, hash_key, input): (u64, u64, u64) = (ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?);
     let thread = bpf_get_current_pid_tgid();
     let block: [u64; 2] = read(input)?;

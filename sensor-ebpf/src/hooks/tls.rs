@@ -60,6 +60,14 @@ pub(super) fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
     return unsafe { (*regs).sp };
 }
 
+/// Whether this thread is inside a call of a function that is probed here.
+#[inline(always)]
+pub(super) fn is_inside_call(ctx: &ProbeContext) -> bool {
+    // SAFETY: a shared read of a map value that only this thread writes.
+    let call = unsafe { CALLS.get(&bpf_get_current_pid_tgid()) };
+    call.is_some_and(|call| call.stack > stack_pointer(ctx))
+}
+
 #[inline(always)]
 fn enter(ctx: &ProbeContext) -> Option<()> {
     let told = Told::if_watched(ctx)?;

@@ -14,7 +14,7 @@ mod tables;
 pub use aya::{Ebpf, maps::MapError};
 pub use load::{AttachState, LoadCost, LoadError, Loaded, RunTime, cgroup_root};
 pub use memory::give_back_large_blocks;
-pub use probe::{Closed, ProbeLinks, Prober, Scope};
+pub use probe::{Closed, ProbeLinks, Prober, Scope, layer};
 pub use reader::Reader;
 pub use subtree::Subtree;
 pub use tables::{Losses, Tables};

@@ -92,6 +92,12 @@ pub struct Prober {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
+/// Which of a file's targets a function belongs to, from 0: that of the first function, or, when it lies below another
+/// TLS library, the next.
+pub fn layer(functions: &[Function], one: &Function) -> u32 {
+    u32::from(functions.first().is_some_and(|first| first.library != one.library))
+}
+
 /// What the kernel is told about a function.
 fn cookie(function: &Function, target: u32) -> u64 {
     let read = if function.role == Role::Read { cookie::READ } else { 0 };
@@ -146,7 +152,7 @@ impl Prober {
         Ok(Self { closer: Some(closer), threads })
     }
 
-    /// Attaches probes of calls and returns of `functions` in `file`. The file is named by its open
+    /// Attaches probes of calls and returns of `functions` in `file`, whose first layer is `target`. The file is named by its open
     /// descriptor, so the kernel probes exactly the inode that was examined.
     pub fn attach(
         &self,
@@ -165,7 +171,7 @@ impl Prober {
         let mut attached = ProbeLinks { links: Vec::new(), closer };
         for function in functions {
             // Returns first: a call that enters before they are there is forgotten, not waited for.
-            let cookie = cookie(function, target);
+            let cookie = cookie(function, target + layer(functions, function));
             for (name, offsets) in programs(function) {
                 let program: &mut UProbe =
                     ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()?;

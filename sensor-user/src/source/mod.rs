@@ -112,6 +112,7 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Malformed> {
                 cookie: event.cookie,
                 direction: direction(event.direction),
                 position: event.position,
+                probe: event.target,
                 bytes: Plaintext::copy(data),
             })
         }

@@ -10,6 +10,7 @@ use std::{
 use locate::{Bytes, Elf, Function};
 
 use super::worker::{Request, Worker};
+use crate::bpf::layer;
 
 /// Files remembered; all are forgotten when there are more (they are looked at again).
 const MAX_FILES: usize = 65_536;
@@ -106,12 +107,27 @@ impl FileKey {
 }
 
 impl Library {
-    /// Library family and way of finding, as records say it: `openssl.exported_symbol`.
+    /// Library family and way of finding, as records say it, `openssl.exported_symbol`: of the functions known best,
+    /// then of what is read below another TLS library in the same file.
+    pub fn methods(&self) -> Vec<String> {
+        let mut methods: Vec<String> = Vec::new();
+        for one in &self.functions {
+            let layer = layer(&self.functions, one) as usize;
+            if layer == methods.len() {
+                methods.push(format!("{}.{}", one.library.name(), one.method.name()));
+            }
+        }
+        methods
+    }
+
+    /// The first of these.
     pub fn method(&self) -> String {
-        self.functions
-            .first()
-            .map(|one| format!("{}.{}", one.library.name(), one.method.name()))
-            .unwrap_or_default()
+        self.methods().into_iter().next().unwrap_or_default()
+    }
+
+    /// Name of the file, without its folder.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use attribution::event::{FileId, ProcessKey};
+use attribution::event::{FileId, ProcessKey, TlsLibrary};
 use sensor_common::tls::MAX_TARGETS;
 
 use super::{
@@ -66,7 +66,9 @@ const REASON_WAITING: &str = "the TLS functions of its executable or a library a
 const REASON_GONE: &str = "the process could not be looked at";
 
 struct Target {
+    /// Index of its first layer.
     index: u32,
+    layers: u32,
     library: Library,
     budget: Budget,
     whole: Option<ProbeLinks>,
@@ -114,6 +116,8 @@ pub struct Policy {
     prober: Prober,
     targets: HashMap<FileKey, Target>,
     next_index: u32,
+    /// Names of targets that nobody was told of yet.
+    named: Vec<(u32, TlsLibrary)>,
     learned: HashSet<FileId>,
     known: Vec<KnownExecutable>,
     callers: HashMap<ProcessKey, Caller>,
@@ -140,6 +144,7 @@ impl Policy {
             prober,
             targets: HashMap::new(),
             next_index: 0,
+            named: Vec::new(),
             learned: HashSet::new(),
             known,
             callers: HashMap::new(),
@@ -223,7 +228,9 @@ impl Policy {
         let mut over = Vec::new();
         let mut due = Vec::new();
         for (key, target) in &mut self.targets {
-            let Ok((total, model)) = tables.hits(target.index) else { continue };
+            let layers = target.index..target.index + target.layers;
+            let hits = layers.filter_map(|index| tables.hits(index).ok());
+            let (total, model) = hits.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             if target.whole.is_some() {
                 if target.budget.exceeded(total, model, now_ns) {
                     over.push(*key);
@@ -247,6 +254,11 @@ impl Policy {
                 tracing::debug!(%error, "cannot reset the layout search");
             }
         }
+    }
+
+    /// The libraries that are probed since the last call, by the index that plaintext carries.
+    pub fn named(&mut self) -> Vec<(u32, TlsLibrary)> {
+        std::mem::take(&mut self.named)
     }
 
     /// What is probed.
@@ -408,7 +420,9 @@ impl Policy {
     }
 
     fn probe(&mut self, ebpf: &mut Ebpf, library: Library, now_ns: u64) {
-        if self.next_index >= MAX_TARGETS {
+        let methods = library.methods();
+        let layers = methods.len() as u32;
+        if self.next_index + layers > MAX_TARGETS {
             self.refused += 1;
             return;
         }
@@ -420,17 +434,17 @@ impl Policy {
         let (key, index) = (library.key, self.next_index);
         match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
             Ok(links) => {
-                self.next_index += 1;
-                let method = library.method();
-                tracing::info!(
-                    file = library.path,
-                    functions = library.functions.len(),
+                self.next_index += layers;
+                let (functions, method) = (library.functions.len(), methods.join(", "));
+                tracing::info!(file = library.path, functions, method, "TLS library probed");
+                self.named.extend((index..).zip(methods.into_iter().map(|method| TlsLibrary {
+                    name: library.name().to_owned(),
                     method,
-                    "TLS library probed"
-                );
+                    reason: String::new(),
+                })));
                 let budget = Budget::new(self.budget_per_s, now_ns);
                 let (whole, processes) = (Some(links), HashMap::new());
-                let target = Target { index, library, budget, whole, processes, again_ns: 0 };
+                let target = Target { index, layers, library, budget, whole, processes, again_ns: 0 };
                 self.targets.insert(key, target);
             }
             Err(error) => {

@@ -16,7 +16,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let outcomes = matrix::run()?;
+    let outcomes = matrix::run(&matrix::all())?;
     print!("{}", matrix::terminal(&outcomes));
     if let Some(file) = &arguments.write {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;

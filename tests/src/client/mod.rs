@@ -48,6 +48,8 @@ pub enum Runtime {
     Java,
     /// A compiled program of [`setup::stacks_folder`], by its path.
     Built(&'static str),
+    /// A shell that becomes a coding agent, by its name in [`setup::AGENTS`].
+    Agent(&'static str),
 }
 
 /// One way to call a model.
@@ -81,7 +83,7 @@ impl Runtime {
             Self::Python if setup::python().is_file() => Ok(setup::python()),
             Self::Python => bail!("the test clients are not installed: run `cargo xtask setup`"),
             Self::Node => paths::on_path("node"),
-            Self::Curl | Self::Wget | Self::Git => Ok("/bin/sh".into()),
+            Self::Curl | Self::Wget | Self::Git | Self::Agent(_) => Ok("/bin/sh".into()),
             Self::Java => paths::on_path("java"),
             Self::Built(path) => Ok(setup::stacks_folder().join(path)),
             Self::Bun => Ok(setup::bun()),
@@ -103,6 +105,7 @@ impl Runtime {
             Self::Curl => paths::on_path("curl")?,
             Self::Wget => paths::on_path("wget")?,
             Self::Git => GIT_HELPER.into(),
+            Self::Agent(name) => setup::agent(name)?.exe()?,
             _ => self.program()?,
         };
         Ok(program.canonicalize()?)
@@ -153,6 +156,9 @@ pub fn script(runtime: Runtime, script: &str, sandbox: &Sandbox, cgroup: Option<
     if runtime == Runtime::AwsLcWithoutVaes {
         // VAES and VPCLMULQDQ (crypto/fipsmodule/cpucap/cpu_intel.c).
         command.env("OPENSSL_ia32cap", "~0x0:~0x60000000000");
+    }
+    if let Runtime::Agent(name) = runtime {
+        command.env("AGENT", setup::agent(name)?.program());
     }
     if !runtime.is_compiled() {
         command.arg(paths::repository().join("tests/clients").join(script));

@@ -20,11 +20,13 @@ use crate::{
     sandbox::{Network, Sandbox},
     sensor::{Sensor, calls},
     server::{Server, Truth},
+    setup,
 };
 
 mod rows;
 mod table;
 
+pub use rows::{agents, all};
 pub use table::{document, terminal};
 
 /// Time records have to arrive after the last call.
@@ -85,9 +87,8 @@ struct Made {
     who: Who,
 }
 
-/// Runs every client that is there.
-pub fn run() -> Result<Vec<Outcome>> {
-    let rows = rows::all();
+/// Runs `rows`, one after the other, beside one sensor.
+pub fn run(rows: &[Row]) -> Result<Vec<Outcome>> {
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
     let mut sensor = Sensor::start(&[])?;
@@ -167,6 +168,9 @@ impl Row {
     }
 
     fn version(&self) -> String {
+        if let Runtime::Agent(name) = self.runtime {
+            return setup::agent(name).map(|agent| agent.version().to_owned()).unwrap_or_default();
+        }
         let Some((program, arguments)) = self.version.split_first() else { return String::new() };
         let own = self.runtime.program().unwrap_or_default();
         let program = if program.is_empty() { own.as_path() } else { Path::new(program) };

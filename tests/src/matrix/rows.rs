@@ -38,8 +38,22 @@ const NODE: &[&str] = &["node", "--version"];
 const GO_VERSION: &[&str] = &["go", "version"];
 const PYTHON: &str = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))";
 
+/// Coding agents; their mode is their name.
+pub fn agents() -> [Row; 4] {
+    let agent = |name, stack, modes: &'static [&'static str; 1], provider, expected| Row {
+        provider,
+        ..row(name, stack, Runtime::Agent(modes[0]), "agent_call.sh", modes, &[], expected)
+    };
+    [
+        agent("Claude Code", "BoringSSL, stripped", &["claude"], "anthropic", BORINGSSL),
+        agent("Codex, WebSocket", "rustls beside OpenSSL, stripped", &["codex"], "openai", AEAD),
+        agent("opencode", "BoringSSL, stripped", &["opencode"], "anthropic", BORINGSSL),
+        agent("Gemini CLI", "OpenSSL 3, exported", &["gemini"], "gcp.gemini", EXPORTED),
+    ]
+}
+
 /// All rows, in the order of the table.
-pub(super) fn all() -> Vec<Row> {
+pub fn all() -> Vec<Row> {
     use Runtime::{AwsLc, AwsLcWithoutVaes, Built, Bun, Curl, Deno, Git, Go, Java, Node, Python, Ring, Wget};
     let mut rows = vec![
         row(
@@ -155,6 +169,7 @@ pub(super) fn all() -> Vec<Row> {
         row(name, "OpenSSL 3, shared", Python, script, modes, version, OPENSSL)
     });
     rows.splice(4..4, python);
+    rows.extend(agents());
     rows.push(Row {
         provider: "x_ai",
         ..row(

@@ -54,17 +54,21 @@ pub(super) fn responses(truth: &mut Truth, counts: &Counts, id: &str) -> Answer 
     if !truth.stream {
         return Answer::json(&done);
     }
-    let kind = ["response.created", "response.output_text.delta", "response.completed"];
     let created = response("in_progress", json!([]), Value::Null);
-    let delta = json!({
-        "type": kind[1], "sequence_number": 1, "item_id": "msg_1", "output_index": 0, "content_index": 0,
-        "delta": COMPLETION, "logprobs": [],
-    });
-    Answer::events(&[
-        (kind[0], json!({"type": kind[0], "sequence_number": 0, "response": created})),
-        (kind[1], delta),
-        (kind[2], json!({"type": kind[2], "sequence_number": 2, "response": done})),
-    ])
+    let empty = json!({"type": "message", "id": "msg_1", "status": "in_progress", "role": "assistant", "content": []});
+    let delta = json!({"item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": COMPLETION, "logprobs": []});
+    let events = [
+        ("response.created", json!({"response": created})),
+        ("response.output_item.added", json!({"output_index": 0, "item": empty})),
+        ("response.output_text.delta", delta),
+        ("response.output_item.done", json!({"output_index": 0, "item": done["output"][0]})),
+        ("response.completed", json!({"response": done})),
+    ];
+    let numbered = |(number, (kind, mut event)): (usize, (&'static str, Value))| {
+        (event["type"], event["sequence_number"]) = (json!(kind), json!(number));
+        (kind, event)
+    };
+    Answer::events(&events.into_iter().enumerate().map(numbered).collect::<Vec<_>>())
 }
 
 pub(super) fn embeddings(truth: &mut Truth, counts: &Counts) -> Answer {

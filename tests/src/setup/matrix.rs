@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{clients, lock, run, stacks, stacks_folder, step};
+use super::{agents, clients, lock, run, stacks, stacks_folder, step};
 use crate::paths;
 
 /// One build of the reqwest clients.
@@ -48,6 +48,7 @@ const BUILDS: [Build; 3] = [
 pub fn matrix() -> Result<()> {
     clients()?;
     stacks()?;
+    agents()?;
     let to = stacks_folder();
     let _lock = lock(&to)?;
     let source = paths::repository().join("tests/clients/go_call.go");

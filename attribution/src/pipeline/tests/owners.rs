@@ -130,6 +130,26 @@ fn a_call_after_its_process_ended_still_names_it() {
 }
 
 #[test]
+fn a_flow_names_what_read_it_rather_than_the_first_library_of_its_process() {
+    let library = |method: &str| TlsLibrary { method: method.into(), ..TlsLibrary::default() };
+    let mut script = Script::new();
+    script.push(Event::Probed { probe: PROBE, library: library("aes_gcm.aead_constants") });
+    script.push(Event::Probed { probe: PROBE + 1, library: library("gnutls.exported_symbol") });
+    for (pid, is_read) in [(9, true), (20, false)] {
+        let client = Client::new(pid, u64::from(pid));
+        script.exec(pid, 1, "/usr/bin/agent").hello(&client, Some(HOST));
+        script.push(Event::Library { process: key(pid), library: library("openssl.name_anchor") });
+        if is_read {
+            script.call(&client, KEY, (1, 1));
+        }
+        script.close(&client);
+    }
+    let flows = script.run().flows();
+    let methods: Vec<_> = flows.iter().map(|flow| flow.tls.as_ref().unwrap().method.as_str()).collect();
+    assert_eq!(methods, ["aes_gcm.aead_constants", "openssl.name_anchor"]);
+}
+
+#[test]
 fn a_shared_key_is_found_once_with_its_evidence() {
     let mut script = Script::new();
     for pid in [9, 20] {

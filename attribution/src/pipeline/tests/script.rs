@@ -28,6 +28,9 @@ pub(super) const S: u64 = 1000 * MS;
 /// The address that is configured for a provider of its own.
 pub(super) const CONFIGURED: &str = "10.9.8.7:8000";
 
+/// What reads all plaintext.
+pub(super) const PROBE: u32 = 3;
+
 const ADDITIONS: &str = r#"
 [[provider]]
 id = "openai"
@@ -193,6 +196,7 @@ impl Script {
             cookie: client.cookie,
             direction,
             position,
+            probe: PROBE,
             bytes: Plaintext::copy(bytes),
         })
     }
