@@ -56,7 +56,7 @@ pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
     if references.is_empty() {
         return Ok(Vec::new());
     }
-    let mut all = enclosing(elf, &references);
+    let (mut all, called) = enclosing(elf, &references);
     for function in all.values_mut() {
         function.sites = sites(&function.code, &targets);
     }
@@ -75,20 +75,20 @@ pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
         if reads.is_empty() {
             reads = callers(elf, &peeks);
         }
-        let (true, [read]) = (scan::is_called(elf, write.range.start), reads.as_slice()) else { continue };
-        found.extend([(Role::Write, write.range.start), (Role::Read, *read)].into_iter().filter_map(
-            |(role, start)| {
-                Some(Function {
-                    entry: elf.code_offset(code::cheap_site(elf, start))?,
-                    returns: Vec::new(),
-                    role,
-                    count: Count::Returned,
-                    abi: Abi::C,
-                    library: Library::BoringSsl,
-                    method: Method::ErrorSites,
-                })
-            },
-        ));
+        let start = write.range.start;
+        let is_called = called.iter().any(|(_, target)| *target == start) || scan::is_called(elf, start);
+        let (true, [read]) = (is_called, reads.as_slice()) else { continue };
+        found.extend([(Role::Write, start), (Role::Read, *read)].into_iter().filter_map(|(role, start)| {
+            Some(Function {
+                entry: elf.code_offset(code::cheap_site(elf, start))?,
+                returns: Vec::new(),
+                role,
+                count: Count::Returned,
+                abi: Abi::C,
+                library: Library::BoringSsl,
+                method: Method::ErrorSites,
+            })
+        }));
     }
     Ok(found)
 }
@@ -108,8 +108,8 @@ fn path_start(elf: &Elf<'_>, end: u64) -> Option<u64> {
     Some(from + zero as u64 + 1)
 }
 
-/// The functions around `references`, by start.
-fn enclosing(elf: &Elf<'_>, references: &[u64]) -> BTreeMap<u64, Sites> {
+/// The functions around `references`, by start, and the calls into them that were read for that.
+fn enclosing(elf: &Elf<'_>, references: &[u64]) -> (BTreeMap<u64, Sites>, Vec<(u64, u64)>) {
     let unwind = Unwind::of(elf);
     // A table may leave functions out: Bun's has those only that C++ throws through.
     let told: Vec<Option<Range<u64>>> =
@@ -128,7 +128,7 @@ fn enclosing(elf: &Elf<'_>, references: &[u64]) -> BTreeMap<u64, Sites> {
             all.insert(range.start, Sites { range, code, sites: Vec::new() });
         }
     }
-    all
+    (all, called)
 }
 
 /// Without unwind tables: from the last place before `reference` that is called and preceded by a trap byte, as linkers

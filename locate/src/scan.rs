@@ -77,28 +77,52 @@ const NEAR: u64 = 1 << 16;
 /// Groups of them searched for at once; more are one.
 const MAX_GROUPS: usize = 8;
 
-/// Gives every place in code whose four bytes, taken as a displacement from behind them, lead into or near one of
-/// `wanted`: its address, and where it leads.
-fn displacements(elf: &Elf<'_>, wanted: &[Range<u64>], mut each: impl FnMut(u64, u64)) {
-    let groups = groups(wanted);
+/// Gives the code in blocks that overlap by three bytes: address and bytes.
+fn blocks(elf: &Elf<'_>, mut each: impl FnMut(u64, &[u8])) {
     for segment in elf.segments().iter().filter(|segment| segment.executable) {
         windows(elf, segment, |address, bytes, own| {
             for start in (0..own).step_by(BLOCK) {
                 let end = ((start + BLOCK).min(own) + 3).min(bytes.len());
-                let block = bytes.get(start..end).unwrap_or_default();
-                let here = address + start as u64;
-                if !groups.iter().any(|group| may_lead(block, here, group)) {
-                    continue;
-                }
-                for (at, four) in (here..).zip(block.windows(4)) {
-                    let displacement = four.try_into().map(i32::from_le_bytes).unwrap_or_default();
-                    let target = at.wrapping_add(4).wrapping_add_signed(i64::from(displacement));
-                    if groups.iter().any(|group| group.contains(&target)) {
-                        each(at, target);
-                    }
-                }
+                each(address + start as u64, bytes.get(start..end).unwrap_or_default());
             }
         });
+    }
+}
+
+/// Gives every place in code whose four bytes, taken as a displacement from behind them, lead into or near one of
+/// `wanted`: its address, and where it leads.
+fn displacements(elf: &Elf<'_>, wanted: &[Range<u64>], mut each: impl FnMut(u64, u64)) {
+    let groups = groups(wanted);
+    blocks(elf, |here, block| leading(here, block, &groups, &mut each));
+}
+
+/// The same for one block.
+fn leading(here: u64, block: &[u8], groups: &[Range<u64>], each: &mut impl FnMut(u64, u64)) {
+    let may = |group: &Range<u64>| {
+        may_be_in(block, here.wrapping_add(4).wrapping_sub(group.start) as u32, 1, group)
+    };
+    if !groups.iter().any(may) {
+        return;
+    }
+    for (at, four) in (here..).zip(block.windows(4)) {
+        let displacement = four.try_into().map(i32::from_le_bytes).unwrap_or_default();
+        let target = at.wrapping_add(4).wrapping_add_signed(i64::from(displacement));
+        if groups.iter().any(|group| group.contains(&target)) {
+            each(at, target);
+        }
+    }
+}
+
+/// Gives every place in a block whose four bytes are an address in `group`.
+fn holding(here: u64, block: &[u8], group: &Range<u64>, each: &mut impl FnMut(u64, u64)) {
+    if !may_be_in(block, 0u32.wrapping_sub(group.start as u32), 0, group) {
+        return;
+    }
+    for (at, four) in (here..).zip(block.windows(4)) {
+        let value = u64::from(four.try_into().map(u32::from_le_bytes).unwrap_or_default());
+        if group.contains(&value) {
+            each(at, value);
+        }
     }
 }
 
@@ -119,19 +143,19 @@ fn groups(wanted: &[Range<u64>]) -> Vec<Range<u64>> {
     }
 }
 
-/// Whether some four bytes of `block`, which is at `address`, may lead into `group`. Modulo 2 to the power of 32, so
-/// what is in it comes through, and without a way out of the loop, so that many are compared at once.
-fn may_lead(block: &[u8], address: u64, group: &Range<u64>) -> bool {
+/// Whether some four bytes of `block`, with `first` and their place times `step` added, may lie in `group`, counted from
+/// its start. Modulo 2 to the power of 32, so what is in it comes through, and without a way out of the loop, so that
+/// many are compared at once.
+fn may_be_in(block: &[u8], first: u32, step: u32, group: &Range<u64>) -> bool {
     let Ok(size) = u32::try_from(group.end.saturating_sub(group.start)) else { return true };
-    let distance = address.wrapping_add(4).wrapping_sub(group.start) as u32;
     let mut may = false;
     for phase in 0..4 {
         let words = block.get(phase..).unwrap_or_default().chunks_exact(4);
-        let mut place = distance.wrapping_add(phase as u32);
+        let mut place = first.wrapping_add(phase as u32 * step);
         for word in words {
-            let displacement = word.try_into().map(u32::from_le_bytes).unwrap_or_default();
-            may |= displacement.wrapping_add(place) < size;
-            place = place.wrapping_add(4);
+            let value = word.try_into().map(u32::from_le_bytes).unwrap_or_default();
+            may |= value.wrapping_add(place) < size;
+            place = place.wrapping_add(4 * step);
         }
     }
     may
@@ -151,35 +175,30 @@ fn before<const N: usize>(elf: &Elf<'_>, address: u64) -> [u8; N] {
 /// Addresses near instructions that take one of `targets` (x86-64): `lea` with the address relative to the
 /// instruction, or, in a file that is not moved, a move of the absolute address. Disassembly has to prove each.
 pub(crate) fn references(elf: &Elf<'_>, targets: &[u64]) -> Vec<u64> {
+    let wanted = single(targets.iter().copied());
+    let groups = groups(&wanted);
+    let all = match (groups.first(), groups.last()) {
+        (Some(first), Some(last)) if elf.is_fixed() => Some(first.start..last.end),
+        _ => None,
+    };
     let mut found = Vec::new();
-    displacements(elf, &single(targets.iter().copied()), |at, target| {
-        let is_lea = || matches!(before(elf, at), [0x8d, modrm] if modrm & 0xc7 == 0x05);
-        if targets.contains(&target) && is_lea() && found.len() < MAX_FOUND {
-            found.push(at.wrapping_sub(3));
+    let mut take = |at: u64, target, is_one: &dyn Fn() -> bool| {
+        if targets.contains(&target) && is_one() && found.len() < MAX_FOUND {
+            found.push(at);
+        }
+    };
+    blocks(elf, |here, block| {
+        leading(here, block, &groups, &mut |at, target| {
+            let is_lea = || matches!(before(elf, at), [0x8d, modrm] if modrm & 0xc7 == 0x05);
+            take(at.wrapping_sub(3), target, &is_lea);
+        });
+        if let Some(all) = &all {
+            holding(here, block, all, &mut |at, value| {
+                take(at.wrapping_sub(1), value, &|| matches!(before(elf, at), [one] if one & 0xf8 == 0xb8));
+            });
         }
     });
-    if elf.is_fixed() {
-        immediates(elf, targets, &mut found);
-    }
     found
-}
-
-/// Moves of one of `targets` into a register.
-fn immediates(elf: &Elf<'_>, targets: &[u64], found: &mut Vec<u64>) {
-    let targets: Vec<u32> = targets.iter().filter_map(|target| u32::try_from(*target).ok()).collect();
-    let (Some(low), Some(high)) = (targets.iter().min(), targets.iter().max()) else { return };
-    for segment in elf.segments().iter().filter(|segment| segment.executable) {
-        windows(elf, segment, |address, bytes, own| {
-            for (at, five) in bytes.windows(5).enumerate().take(own) {
-                let [opcode, value @ ..] = five else { continue };
-                let value = value.try_into().map(u32::from_le_bytes).unwrap_or_default();
-                let is_move = opcode & 0xf8 == 0xb8 && (*low..=*high).contains(&value);
-                if is_move && targets.contains(&value) && found.len() < MAX_FOUND {
-                    found.push(address + at as u64);
-                }
-            }
-        });
-    }
 }
 
 /// Addresses inside instructions that have one of `targets` as operand relative to the instruction, and which
