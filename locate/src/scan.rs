@@ -137,10 +137,11 @@ fn groups(wanted: &[Range<u64>]) -> Vec<Range<u64>> {
             _ => groups.push(range),
         }
     }
-    match (groups.first(), groups.last()) {
-        (Some(first), Some(last)) if groups.len() > MAX_GROUPS => vec![first.start..last.end],
-        _ => groups,
+    if let Some(end) = groups.last().map(|last| last.end).filter(|_| groups.len() > MAX_GROUPS) {
+        groups.truncate(1);
+        groups.iter_mut().for_each(|first| first.end = end);
     }
+    groups
 }
 
 /// Whether some four bytes of `block`, with `first` and their place times `step` added, may lie in `group`, counted from

@@ -9,6 +9,7 @@ pub mod config;
 pub mod credential;
 pub mod export;
 pub mod fleet_key;
+mod homes;
 pub mod identity;
 pub mod live;
 pub mod metrics;

@@ -265,7 +265,22 @@ impl Default for Identity {
 
 impl Default for Tls {
     fn default() -> Self {
-        let known = ["bun", "claude", "codex", "curl", "deno", "goose", "node", "opencode", "python3*"];
+        let known = [
+            "amp",
+            "bun",
+            "claude*",
+            "codex*",
+            "copilot",
+            "crush",
+            "curl",
+            "deno",
+            "droid",
+            "goose",
+            "kimi",
+            "node",
+            "opencode*",
+            "python3*",
+        ];
         Self {
             enabled: true,
             hit_budget_per_s: 2000,

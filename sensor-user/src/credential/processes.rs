@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fs::File,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
@@ -22,7 +22,7 @@ use super::{
     mounts::{SecretMount, mount_id, secret_mounts},
     root::Root,
 };
-use crate::identity::executable::file_id;
+use crate::{homes::homes, identity::executable::file_id};
 
 /// Home folders remembered as marked; all are forgotten when there are more.
 const MAX_HOMES: usize = 4096;
@@ -99,13 +99,7 @@ impl Looker<'_> {
         let Ok(root) = Root::own() else { return };
         self.mounts(std::process::id(), &root);
         self.places(&root, Path::new("/"), false);
-        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let homes = users.lines().filter_map(|line| line.split(':').nth(5));
-        let mut homes: Vec<PathBuf> = homes.filter(|home| *home != "/").map(PathBuf::from).collect();
-        homes.extend(root.names(Path::new("/home")).into_iter().map(|name| Path::new("/home").join(name)));
-        homes.sort();
-        homes.dedup();
-        for home in homes {
+        for home in homes() {
             self.places(&root, &home, true);
         }
     }

@@ -19,6 +19,7 @@ use super::{
     budget::Budget,
     cache::Cache,
     files::{Examined, FileKey, Files, Known, Library},
+    installed::installed,
     mapping::Mapping,
     worker::{Found, Results, Worker},
 };
@@ -35,6 +36,8 @@ use lost::{PAUSE_NS, Replaced};
 const MAX_MAPPINGS: usize = 512;
 /// Executables remembered as callers of models.
 const MAX_LEARNED: usize = 4096;
+/// How often executables known to call models are looked for: agents replace themselves, nanoseconds.
+const LOOK_AGAIN_NS: u64 = 60_000_000_000;
 /// Processes remembered as callers of models while they live.
 const MAX_CALLERS: usize = 16_384;
 /// Processes probed one by one for one file.
@@ -52,9 +55,6 @@ const LIBRARY_DIRECTORIES: [&str; 8] = [
     "lib",
     "usr/local/lib",
 ];
-
-/// Where executables for every user are.
-const EXECUTABLE_DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/bin"];
 
 /// Name of the library that every Java program has.
 const JAVA: &str = "libjvm.so";
@@ -122,6 +122,8 @@ pub struct Policy {
     known: Vec<KnownExecutable>,
     callers: HashMap<ProcessKey, Caller>,
     replaced: Vec<Replaced>,
+    /// When installed executables were looked for.
+    looked_ns: u64,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
     failed: u64,
@@ -149,6 +151,7 @@ impl Policy {
             known,
             callers: HashMap::new(),
             replaced: Vec::new(),
+            looked_ns: 0,
             roots: HashSet::new(),
             budget_per_s,
             failed: 0,
@@ -225,6 +228,9 @@ impl Policy {
     /// Judges the hits of every file, and looks whether it is still the same.
     pub fn tick(&mut self, ebpf: &mut Ebpf, tables: &Tables, now_ns: u64) {
         self.follow_replaced(ebpf, now_ns);
+        if now_ns.saturating_sub(self.looked_ns) >= LOOK_AGAIN_NS {
+            self.look_for_known(ebpf, now_ns);
+        }
         let mut over = Vec::new();
         let mut due = Vec::new();
         for (key, target) in &mut self.targets {
@@ -376,13 +382,9 @@ impl Policy {
     /// Looks at the host's executables that are known to call models, so that even their first process
     /// finds its probes in place.
     fn look_for_known(&mut self, ebpf: &mut Ebpf, now_ns: u64) {
-        for directory in EXECUTABLE_DIRECTORIES {
-            let Ok(entries) = std::fs::read_dir(directory) else { continue };
-            for path in entries.flatten().map(|entry| entry.path()) {
-                if self.known.iter().any(|known| known.fits(&path.to_string_lossy())) {
-                    self.add(ebpf, &path, now_ns);
-                }
-            }
+        self.looked_ns = now_ns;
+        for path in installed(&self.known) {
+            self.add(ebpf, &path, now_ns);
         }
     }
 

@@ -1,0 +1,117 @@
+//! Executables on this host that are known to call models, before any of them runs: a large one takes most of a second to
+//! read, and its first process may call before that.
+
+use std::{
+    collections::VecDeque,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    config::KnownExecutable,
+    homes::{entries, homes},
+};
+
+/// Where executables for every user are.
+const EVERYBODY: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/bin"];
+/// Where installers put them for one user, below the home folder.
+const ONE_USER: [&str; 7] =
+    [".local/bin", ".bun/bin", ".cargo/bin", ".deno/bin", ".npm-global/bin", ".opencode/bin", "bin"];
+/// Where nvm puts one folder for each version of Node, below the home folder.
+const NODE_VERSIONS: &str = ".nvm/versions/node";
+/// Where npm puts packages.
+const PACKAGES: &str = "node_modules";
+/// Files and folders of one package that are looked at.
+const MAX_ENTRIES: usize = 4096;
+/// Executables given; more are met when they run.
+const MAX_FOUND: usize = 128;
+
+/// Paths of the executables of `known`.
+pub(super) fn installed(known: &[KnownExecutable]) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = EVERYBODY.map(PathBuf::from).into();
+    for home in homes() {
+        folders.extend(ONE_USER.map(|folder| home.join(folder)));
+        folders.extend(entries(&home.join(NODE_VERSIONS)).map(|version| version.join("bin")));
+    }
+    within(&folders, known)
+}
+
+/// The same for given folders.
+fn within(folders: &[PathBuf], known: &[KnownExecutable]) -> Vec<PathBuf> {
+    let is_known = |path: &Path| known.iter().any(|known| known.fits(&path.to_string_lossy()));
+    let mut found = Vec::new();
+    for path in folders.iter().flat_map(|folder| entries(folder)).filter(|path| is_known(path)) {
+        // npm links a script there, which starts the program for this machine from elsewhere in the package.
+        if let Some(package) = path.canonicalize().ok().as_deref().and_then(package) {
+            found.extend(programs(package, &is_known));
+        }
+        found.push(path);
+    }
+    found.truncate(MAX_FOUND);
+    found
+}
+
+/// The folder of the npm package with `path`.
+fn package(path: &Path) -> Option<&Path> {
+    let is_package = |folder: &&Path| {
+        let parent = folder.parent();
+        let above =
+            |parent: Option<&Path>| parent.and_then(Path::file_name).is_some_and(|name| name == PACKAGES);
+        let scoped =
+            parent.and_then(Path::file_name).is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
+        above(parent) || (scoped && above(parent.and_then(Path::parent)))
+    };
+    path.ancestors().skip(1).find(is_package)
+}
+
+/// Files in a package that may be executed and are known by name, nearest first.
+fn programs(package: &Path, is_known: &impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = VecDeque::from([package.to_owned()]);
+    let mut left = MAX_ENTRIES;
+    while let Some(folder) = folders.pop_front() {
+        for path in entries(&folder) {
+            let Some(rest) = left.checked_sub(1) else { return found };
+            left = rest;
+            // Links lead out of the package, or to what is met anyway.
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push_back(path);
+            } else if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && is_known(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    fn put(path: &Path, mode: u32) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_program_behind_the_script_of_a_package_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let (bin, package) = (root.path().join("bin"), root.path().join("lib/node_modules/@maker/agent"));
+        let native = package.join("node_modules/@maker/agent-linux-x64/vendor/bin/agent");
+        put(&package.join("bin/agent.js"), 0o755);
+        put(&native, 0o755);
+        put(&package.join("doc/agent"), 0o644);
+        put(&package.join("bin/other"), 0o755);
+        put(&bin.join("plain"), 0o755);
+        put(&bin.join("strange"), 0o755);
+        symlink(package.join("bin/agent.js"), bin.join("agent")).unwrap();
+        let known = ["agent", "plain"].map(|name| KnownExecutable::try_from(name.to_owned()).unwrap());
+        let mut found = within(&[bin.clone(), root.path().join("none")], &known);
+        found.sort();
+        assert_eq!(found, [bin.join("agent"), bin.join("plain"), native]);
+    }
+}
