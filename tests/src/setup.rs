@@ -50,6 +50,16 @@ pub fn python() -> PathBuf {
     folder().join("venv/bin/python")
 }
 
+/// The module of grpcio with its TLS library.
+pub fn grpcio() -> Result<PathBuf> {
+    let versions = std::fs::read_dir(folder().join("venv/lib"))?.flatten();
+    let modules =
+        versions.flat_map(|version| std::fs::read_dir(version.path().join("site-packages/grpc/_cython")));
+    let mut files = modules.flatten().flatten().map(|entry| entry.path());
+    let is_module = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "so");
+    files.find(is_module).context("grpcio is not installed: run `cargo xtask setup --tests`")
+}
+
 /// Installs the pinned Python and Node clients unless they are there already.
 pub fn clients() -> Result<()> {
     python_clients()?;

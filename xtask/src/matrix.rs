@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Only print the table, leave docs/clients.md as it is
     #[arg(long)]
     dry_run: bool,
+    /// Only clients with this in their name; implies --dry-run
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// Runs the verb.
@@ -34,7 +37,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     matrix.stdin(Stdio::null()).env("CARGO_TARGET_DIR", workspace::target_dir());
     // So many files are probed that letting go of them takes longer than in a test.
     matrix.env("KEYWITNESS_PATIENCE", "4");
-    if !args.dry_run {
+    if let Some(only) = &args.only {
+        matrix.arg("--only").arg(only);
+    } else if !args.dry_run {
         matrix.arg("--write").arg(workspace::root().join(TABLE));
     }
     run(&mut matrix)

@@ -280,6 +280,7 @@ impl Call {
         let spends = self.operation.as_ref().is_none_or(|operation| operation.model_call);
         if let (Some(grpc), Some(_)) = (self.grpc, &self.response) {
             let found = grpc.finish(incomplete.is_some());
+            done.stream = found.stream.or(done.stream);
             if let Some(model) = found.model_requested {
                 done.model_requested = model;
             }

@@ -12,6 +12,8 @@ const MAX_NAME: usize = 256;
 struct Method {
     /// Request target.
     path: &'static str,
+    /// Whether the response comes in parts.
+    streams: bool,
     /// Model in the request.
     requested: &'static [u32],
     /// Model in the response.
@@ -30,6 +32,7 @@ struct Method {
 const METHODS: [Method; 2] = [
     Method {
         path: "/xai_api.Chat/GetCompletion",
+        streams: false,
         requested: &[2],
         served: &[6],
         id: &[1],
@@ -39,6 +42,7 @@ const METHODS: [Method; 2] = [
     },
     Method {
         path: "/xai_api.Chat/GetCompletionChunk",
+        streams: true,
         requested: &[2],
         served: &[4],
         id: &[1],
@@ -60,6 +64,8 @@ pub struct Grpc {
 /// What its messages said.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
+    /// Whether its response comes in parts, where the method is known.
+    pub stream: Option<bool>,
     /// The model asked for.
     pub model_requested: Option<String>,
     /// The model that answered.
@@ -74,12 +80,13 @@ impl Grpc {
     /// For a request to `target`; `None` when its content type is not gRPC.
     pub fn new(target: &str, content_type: Option<&str>, encoding: Option<&str>) -> Option<Self> {
         content_type.filter(|kind| kind.starts_with("application/grpc"))?;
+        let method = METHODS.iter().find(|method| method.path == target);
         Some(Self {
-            method: METHODS.iter().find(|method| method.path == target),
+            method,
             request: Messages::new(encoding.unwrap_or_default()),
             response: Messages::new(""),
             damaged: false,
-            found: Found::default(),
+            found: Found { stream: method.map(|method| method.streams), ..Found::default() },
         })
     }
 
@@ -168,7 +175,7 @@ mod tests {
         call.response(&prefixed(b"\x0a\x01r\x22\x08grok-4-1\x32\x04\x08\x01\x10\x0a"));
         call.response(&prefixed(b"\x0a\x01r\x32\x08\x08\x05\x10\x0a\x30\x03\x38\x04"));
         let found = call.finish(false);
-        assert_eq!(found.model_requested.as_deref(), Some("grok-4"));
+        assert_eq!((found.model_requested.as_deref(), found.stream), (Some("grok-4"), Some(true)));
         assert_eq!(
             (found.model_served.as_deref(), found.response_id.as_deref()),
             (Some("grok-4-1"), Some("r"))
@@ -190,7 +197,8 @@ mod tests {
         call.request(&prefixed(b"\x12\x01m"));
         call.response(&prefixed(b"\x4a\x02\x10\x07"));
         let found = call.finish(false);
-        assert_eq!((found.model_requested, found.tokens.quality.as_str()), (None, "unreported"));
+        assert_eq!((found.model_requested, found.stream), (None, None));
+        assert_eq!(found.tokens.quality, "unreported");
         assert!(Grpc::new("/a.B/C", Some("application/json"), None).is_none());
     }
 

@@ -264,17 +264,10 @@ fn handle_at(address: u64) -> Option<Handle> {
 }
 
 /// Looks for a client random that the handshake hook saw on the wire. A hit is 16 equal random bytes,
-/// so whatever the library, it is no coincidence.
+/// so whatever the library, it is no coincidence. Behind pointers first: an object that has one is small, and what lies
+/// after it may be the state of another connection.
 #[inline(never)]
 fn search(object: u64, layout: *mut Layout) -> Option<Handle> {
-    let mut offset = 0u64;
-    while offset < SEARCH_WINDOW {
-        if let Some(found) = seen(object + offset) {
-            learn(layout, NO_POINTER, offset as u32);
-            return Some(found);
-        }
-        offset += 8;
-    }
     let mut field = 0u64;
     while field < POINTER_FIELDS * 8 {
         // SAFETY: the helper checks the address.
@@ -288,6 +281,14 @@ fn search(object: u64, layout: *mut Layout) -> Option<Handle> {
             }
         }
         field += 8;
+    }
+    let mut offset = 0u64;
+    while offset < SEARCH_WINDOW {
+        if let Some(found) = seen(object + offset) {
+            learn(layout, NO_POINTER, offset as u32);
+            return Some(found);
+        }
+        offset += 8;
     }
     None
 }

@@ -12,11 +12,16 @@ struct Arguments {
     /// Also write the table to this file
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Only clients with this in their name
+    #[arg(long)]
+    only: Option<String>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let outcomes = matrix::run(&matrix::all())?;
+    let mut rows = matrix::all();
+    rows.retain(|row| arguments.only.as_ref().is_none_or(|only| row.name.contains(only)));
+    let outcomes = matrix::run(&rows)?;
     print!("{}", matrix::terminal(&outcomes));
     if let Some(file) = &arguments.write {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;

@@ -32,6 +32,9 @@ pub use table::{document, terminal};
 /// Time records have to arrive after the last call.
 const SETTLE: Duration = Duration::from_secs(30);
 
+/// The client whose TLS library is in a module of Python.
+const GRPCIO: &str = "grpc_call.py";
+
 /// What is shown where no flow names a method.
 const UNNAMED: &str = "each process ended before it was looked at";
 
@@ -157,12 +160,16 @@ impl Row {
     /// Waits until an executable with a TLS library of its own is probed: a large one takes longer than its first call,
     /// and one that ends at once may be gone before it is looked at.
     fn wait(&self, sensor: &Sensor) {
-        let (Expected::Read(method), Ok(exe)) = (self.expected, self.runtime.exe()) else { return };
-        let shared = matches!(self.runtime, Runtime::Python | Runtime::Curl | Runtime::Wget | Runtime::Git);
-        if shared || self.stack.contains("shared") || !exe.is_file() {
-            return;
-        }
-        if let Err(error) = sensor.probe(self.runtime, method, SETTLE) {
+        let Expected::Read(method) = self.expected else { return };
+        let probed = if self.script == GRPCIO {
+            setup::grpcio().and_then(|module| sensor.wait_until_probed(&module, method, SETTLE))
+        } else if self.stack.contains("shared") || !self.runtime.exe().is_ok_and(|exe| exe.is_file()) {
+            // Libraries that others use, too, are probed from the start.
+            Ok(())
+        } else {
+            sensor.probe(self.runtime, method, SETTLE)
+        };
+        if let Err(error) = probed {
             eprintln!("{}, {}: {error:#}", self.name, self.stack);
         }
     }
