@@ -35,7 +35,7 @@ pub(super) fn measure(bench: &Bench<'_>, rows: &mut Rows) -> Result<()> {
 fn program(library: &str, places: &[&str]) -> String {
     let probe = |place: &&str| format!("uprobe:{library}:{place}, uretprobe:{library}:{place}");
     let probes = places.iter().map(probe).collect::<Vec<_>>().join(", ");
-    format!("exec bpftrace -e '{probes} {{ @calls = count(); }}'")
+    format!("exec bpftrace --unsafe -e '{probes} {{ @calls = count(); }}'")
 }
 
 /// Offsets of the sites in a file, from the sensor itself.
