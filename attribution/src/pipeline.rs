@@ -193,10 +193,7 @@ impl Attribution {
             } => {
                 self.at(time_ns);
                 let piece = Piece { task: &task, direction, position, bytes: &bytes, time_ns };
-                self.plaintext(connection, by_random, cookie, piece);
-                if let Some(flow) = self.flows.get_mut(cookie).filter(|flow| flow.plaintext) {
-                    flow.probe = Some(probe);
-                }
+                self.plaintext(connection, by_random, cookie, probe, piece);
             }
             Event::Cleartext { time_ns, cookie, direction, position, bytes } => {
                 self.at(time_ns);

@@ -93,6 +93,9 @@ fn blocks(elf: &Elf<'_>, mut each: impl FnMut(u64, &[u8])) {
 /// `wanted`: its address, and where it leads.
 fn displacements(elf: &Elf<'_>, wanted: &[Range<u64>], mut each: impl FnMut(u64, u64)) {
     let groups = groups(wanted);
+    if groups.is_empty() {
+        return;
+    }
     blocks(elf, |here, block| leading(here, block, &groups, &mut each));
 }
 
@@ -229,20 +232,26 @@ pub(crate) fn is_called(elf: &Elf<'_>, start: u64) -> bool {
 /// offset table, as Rust calls C: (call, target), by target.
 pub(crate) fn calls_into(elf: &Elf<'_>, ranges: &[Range<u64>]) -> Vec<(u64, u64)> {
     let is_in = inside(ranges);
-    let mut found = Vec::new();
-    displacements(elf, ranges, |at, target| {
-        if is_in(target) && before(elf, at) == [0xe8] && found.len() < MAX_FOUND {
-            found.push((at.wrapping_sub(1), target));
-        }
-    });
     let slots = slots(elf, &is_in);
-    displacements(elf, &single(slots.keys().copied()), |at, slot| {
-        if let Some(target) = slots.get(&slot)
-            && before(elf, at) == [0xff, 0x15]
-            && found.len() < MAX_FOUND
-        {
-            found.push((at.wrapping_sub(2), *target));
-        }
+    let (direct, through) = (groups(ranges), groups(&single(slots.keys().copied())));
+    let mut found = Vec::new();
+    if direct.is_empty() {
+        return found;
+    }
+    blocks(elf, |here, block| {
+        leading(here, block, &direct, &mut |at, target| {
+            if is_in(target) && before(elf, at) == [0xe8] && found.len() < MAX_FOUND {
+                found.push((at.wrapping_sub(1), target));
+            }
+        });
+        leading(here, block, &through, &mut |at, slot| {
+            if let Some(target) = slots.get(&slot)
+                && before(elf, at) == [0xff, 0x15]
+                && found.len() < MAX_FOUND
+            {
+                found.push((at.wrapping_sub(2), *target));
+            }
+        });
     });
     found.sort_unstable_by_key(|(call, target)| (*target, *call));
     found
@@ -288,7 +297,7 @@ fn for_each<const N: usize>(elf: &Elf<'_>, name: &str, mut each: impl FnMut(u64,
             for (number, word) in numbers.iter_mut().zip(words.chunks_exact(8)) {
                 *number = word.try_into().map(u64::from_le_bytes).unwrap_or_default();
             }
-            each(section.address + done + index as u64 * row, numbers);
+            each(section.address.wrapping_add(done + index as u64 * row), numbers);
         }
         done += window;
     }

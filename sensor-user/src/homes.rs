@@ -17,6 +17,6 @@ pub(crate) fn homes() -> Vec<PathBuf> {
 }
 
 /// What a folder has; nothing if it cannot be read.
-pub(crate) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }

@@ -14,8 +14,15 @@ const NOT_OPENER: &str = "the flow with its client random was opened by an unrel
 const REPLACED: &str = "its TLS object was used for another connection";
 
 impl Attribution {
-    /// Takes a part of a TLS read or write.
-    pub(super) fn plaintext(&mut self, handle: Handle, by_random: bool, cookie: u64, piece: Piece<'_>) {
+    /// Takes a part of a TLS read or write, which `probe` told.
+    pub(super) fn plaintext(
+        &mut self,
+        handle: Handle,
+        by_random: bool,
+        cookie: u64,
+        probe: u32,
+        piece: Piece<'_>,
+    ) {
         self.processes.seen(piece.task);
         let name = if by_random { Name::Random(handle) } else { Name::Object(handle) };
         if by_random && self.elsewhere.get(&handle).is_some() {
@@ -36,6 +43,9 @@ impl Attribution {
         let mut finished = Vec::new();
         if let Some(known) = self.connections.get_mut(name) {
             known.data(&kit, piece, &mut finished);
+            if let Some(flow) = self.flows.get_mut(known.cookie) {
+                flow.probe = Some(probe);
+            }
         }
         self.after_data(name, finished);
     }

@@ -70,16 +70,14 @@ impl Code<'_> {
     /// Functions that are called and begin at most `back` bytes before a reference to one of `constants`: start and
     /// calls.
     fn called_before(&self, constants: &[u64], back: u64) -> BTreeMap<u64, Vec<u64>> {
+        let own = self.references.iter().filter(|(_, constant)| constants.contains(constant));
+        let before: Vec<_> = own.map(|(at, _)| at.saturating_sub(back)..*at).collect();
         let mut found = BTreeMap::<u64, Vec<u64>>::new();
-        for (at, _) in self.references.iter().filter(|(_, constant)| constants.contains(constant)) {
-            for (call, start) in &self.calls {
-                let calls = found.entry(*start).or_default();
-                if (at.saturating_sub(back)..*at).contains(start) && !calls.contains(call) {
-                    calls.push(*call);
-                }
+        for (call, start) in &self.calls {
+            if before.iter().any(|range| range.contains(start)) {
+                found.entry(*start).or_default().push(*call);
             }
         }
-        found.retain(|_, calls| !calls.is_empty());
         found
     }
 }

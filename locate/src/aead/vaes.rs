@@ -37,23 +37,23 @@ const HASH_STEPS: usize = 64;
 pub(super) const AES: &[u8] = b"AES for Intel AES-NI, CRYPTOGAMS";
 
 pub(super) fn constants(anchor: u64) -> Vec<u64> {
-    vec![anchor + POLYNOMIAL, anchor + COUNTERS]
+    [POLYNOMIAL, COUNTERS].map(|constant| anchor.wrapping_add(constant)).into()
 }
 
 pub(super) fn functions(read: &Code<'_>, anchors: &[u64]) -> Vec<Function> {
     let elf = read.elf;
     let mut found = Vec::new();
     for anchor in anchors {
-        let to = |constant: u64| read.called_before(&[anchor + constant], MAX_BACK);
+        let to = |constant: u64| read.called_before(&[anchor.wrapping_add(constant)], MAX_BACK);
         let updates = to(COUNTERS).into_keys().filter(|start| {
             let code = code::reached(elf, *start, STEPS);
             code::compared_length(&code) == Some(LENGTH)
                 && code::key_schedule(&code) == Some(Register::RCX)
-                && code::refers(&code, anchor + COUNTERS)
+                && code::refers(&code, anchor.wrapping_add(COUNTERS))
         });
         let hashes = to(POLYNOMIAL).into_keys().filter(|start| {
             let code = code::reached(elf, *start, HASH_STEPS);
-            hashes_one_block(&code) && code::refers(&code, anchor + POLYNOMIAL)
+            hashes_one_block(&code) && code::refers(&code, anchor.wrapping_add(POLYNOMIAL))
         });
         let (updates, hashes): (Vec<_>, Vec<_>) = (updates.collect(), hashes.collect());
         // The module has them in this order, and linkers keep modules whole. The wire proves it: a record

@@ -90,7 +90,7 @@ struct Record {
 fn enter(ctx: &ProbeContext) -> Option<()> {
     let told = Told::if_watched(ctx)?;
     if tls::is_inside_call(ctx) {
-        return None; // the call reports
+        return told.count(); // the call reports
     }
     let target = told.target();
     // All are read whatever the order: the verifier refuses an address in the context that is computed.

@@ -29,6 +29,8 @@ use crate::{
 
 /// Bytes of plaintext that tell whether it is a request.
 pub(super) const PEEK: usize = 16;
+/// Most stack between a TLS function and the cipher below it, bytes.
+const MAX_DEPTH: u64 = 64 << 10;
 /// Largest user address (x86-64 and arm64 with 48 bits).
 const USER_MAX: u64 = 1 << 47;
 /// Offsets of the random behind a pointer: BoringSSL `SSL3_STATE`, OpenSSL 1.1 and LibreSSL `ssl3_state_st`.
@@ -60,12 +62,14 @@ pub(super) fn stack_pointer<C: aya_ebpf::EbpfContext>(ctx: &C) -> u64 {
     return unsafe { (*regs).sp };
 }
 
-/// Whether this thread is inside a call of a function that is probed here.
+/// Whether this thread is inside a call of a function that is probed here. One that was left behind by a call that never
+/// returned lies elsewhere on the stack.
 #[inline(always)]
 pub(super) fn is_inside_call(ctx: &ProbeContext) -> bool {
     // SAFETY: a shared read of a map value that only this thread writes.
     let call = unsafe { CALLS.get(&bpf_get_current_pid_tgid()) };
-    call.is_some_and(|call| call.stack > stack_pointer(ctx))
+    let depth = call.map_or(0, |call| call.stack.wrapping_sub(stack_pointer(ctx)));
+    depth > 0 && depth <= MAX_DEPTH
 }
 
 #[inline(always)]

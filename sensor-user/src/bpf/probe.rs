@@ -70,7 +70,10 @@ impl ProbeLinks {
     }
 
     fn close(&mut self, done: Option<SyncSender<()>>) {
-        let closing = Closing { links: std::mem::take(&mut self.links), done };
+        let mut links = std::mem::take(&mut self.links);
+        // The functions of a library last: what is below it would take its records for its own.
+        links.reverse();
+        let closing = Closing { links, done };
         // At shutdown the threads may be gone; then the links close right here.
         if let Err(back) = self.closer.send(closing) {
             back.0.finish();

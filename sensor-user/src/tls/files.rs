@@ -3,11 +3,15 @@
 use std::{
     collections::HashMap,
     fs::File,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
     path::Path,
 };
 
 use locate::{Bytes, Elf, Function};
+use nix::fcntl::OFlag;
 
 use super::worker::{Request, Worker};
 use crate::bpf::layer;
@@ -139,10 +143,7 @@ impl Files {
 
     /// Looks at the file at `path`, which may lead through /proc.
     pub fn examine(&mut self, path: &Path) -> Option<(FileKey, Examined)> {
-        let file = File::open(path).ok()?;
-        if !file.metadata().ok()?.is_file() {
-            return None;
-        }
+        let file = regular(path)?;
         let key = FileKey::of(&file).ok()?;
         if let Some(known) = self.seen.get(&key) {
             return Some((key, Examined::Before(known.clone())));
@@ -190,6 +191,13 @@ impl Files {
     pub fn finish(self) {
         self.worker.finish();
     }
+}
+
+/// Opens a regular file. What else a path leads to is not opened: a pipe would wait for its writer, a device may act.
+fn regular(path: &Path) -> Option<File> {
+    let named = File::options().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok()?;
+    let is_file = named.metadata().ok()?.is_file();
+    is_file.then(|| File::open(format!("/proc/self/fd/{}", named.as_raw_fd())).ok())?
 }
 
 /// The answer of every tier: symbols, the debug file of the distribution, and reading the code.

@@ -2,9 +2,10 @@
 //! read, and its first process may call before that.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
 };
 
 use crate::{
@@ -21,29 +22,73 @@ const ONE_USER: [&str; 7] =
 const NODE_VERSIONS: &str = ".nvm/versions/node";
 /// Where npm puts packages.
 const PACKAGES: &str = "node_modules";
-/// Files and folders of one package that are looked at.
-const MAX_ENTRIES: usize = 4096;
+/// Names that are looked at in one go, in all folders and packages.
+const MAX_NAMES: usize = 16_384;
+/// Folders whose names are looked at.
+const MAX_FOLDERS: usize = 1024;
 /// Executables given; more are met when they run.
 const MAX_FOUND: usize = 128;
 
+/// Looks at times, on a thread of its own: homes may be far away.
+#[derive(Default)]
+pub(super) struct Look(Option<Receiver<Vec<PathBuf>>>);
+
+impl Look {
+    /// Begins, unless one is under way still.
+    pub(super) fn begin(&mut self, known: &[KnownExecutable]) {
+        if self.0.is_some() {
+            return;
+        }
+        let (found, answer) = sync_channel(1);
+        let known = known.to_vec();
+        let look = move || drop(found.send(installed(&known)));
+        match std::thread::Builder::new().name("kw-installed".into()).spawn(look) {
+            Ok(_) => self.0 = Some(answer),
+            Err(error) => tracing::debug!(%error, "cannot look for installed executables"),
+        }
+    }
+
+    /// What was found, once.
+    pub(super) fn found(&mut self) -> Vec<PathBuf> {
+        let Some(answer) = &self.0 else { return Vec::new() };
+        match answer.try_recv() {
+            Err(TryRecvError::Empty) => Vec::new(),
+            done => {
+                self.0 = None;
+                done.unwrap_or_default()
+            }
+        }
+    }
+}
+
 /// Paths of the executables of `known`.
 pub(super) fn installed(known: &[KnownExecutable]) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = EVERYBODY.map(PathBuf::from).into();
-    for home in homes() {
-        folders.extend(ONE_USER.map(|folder| home.join(folder)));
-        folders.extend(entries(&home.join(NODE_VERSIONS)).map(|version| version.join("bin")));
-    }
-    within(&folders, known)
+    let homes = homes();
+    let of_one = homes.iter().flat_map(|home| {
+        let versions = entries(&home.join(NODE_VERSIONS)).map(|version| version.join("bin"));
+        ONE_USER.map(|folder| home.join(folder)).into_iter().chain(versions)
+    });
+    let folders = EVERYBODY.map(PathBuf::from).into_iter().chain(of_one);
+    within(folders.take(MAX_FOLDERS), known)
 }
 
 /// The same for given folders.
-fn within(folders: &[PathBuf], known: &[KnownExecutable]) -> Vec<PathBuf> {
+fn within(folders: impl Iterator<Item = PathBuf>, known: &[KnownExecutable]) -> Vec<PathBuf> {
     let is_known = |path: &Path| known.iter().any(|known| known.fits(&path.to_string_lossy()));
+    let mut left = MAX_NAMES;
+    let mut packages = HashSet::new();
     let mut found = Vec::new();
-    for path in folders.iter().flat_map(|folder| entries(folder)).filter(|path| is_known(path)) {
+    for path in folders.flat_map(|folder| entries(&folder).collect::<Vec<_>>()) {
+        let Some(rest) = left.checked_sub(1).filter(|_| found.len() < MAX_FOUND) else { break };
+        left = rest;
+        if !is_known(&path) {
+            continue;
+        }
         // npm links a script there, which starts the program for this machine from elsewhere in the package.
-        if let Some(package) = path.canonicalize().ok().as_deref().and_then(package) {
-            found.extend(programs(package, &is_known));
+        if let Some(package) = path.canonicalize().ok().as_deref().and_then(package)
+            && packages.insert(package.to_owned())
+        {
+            found.extend(programs(package, &is_known, &mut left));
         }
         found.push(path);
     }
@@ -64,15 +109,14 @@ fn package(path: &Path) -> Option<&Path> {
     path.ancestors().skip(1).find(is_package)
 }
 
-/// Files in a package that may be executed and are known by name, nearest first.
-fn programs(package: &Path, is_known: &impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+/// Files in a package that may be executed and are known by name, nearest first; of `left` names at most.
+fn programs(package: &Path, is_known: &impl Fn(&Path) -> bool, left: &mut usize) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = VecDeque::from([package.to_owned()]);
-    let mut left = MAX_ENTRIES;
     while let Some(folder) = folders.pop_front() {
         for path in entries(&folder) {
             let Some(rest) = left.checked_sub(1) else { return found };
-            left = rest;
+            *left = rest;
             // Links lead out of the package, or to what is met anyway.
             let Ok(metadata) = path.symlink_metadata() else { continue };
             if metadata.is_dir() {
@@ -110,7 +154,7 @@ mod tests {
         put(&bin.join("strange"), 0o755);
         symlink(package.join("bin/agent.js"), bin.join("agent")).unwrap();
         let known = ["agent", "plain"].map(|name| KnownExecutable::try_from(name.to_owned()).unwrap());
-        let mut found = within(&[bin.clone(), root.path().join("none")], &known);
+        let mut found = within([bin.clone(), root.path().join("none")].into_iter(), &known);
         found.sort();
         assert_eq!(found, [bin.join("agent"), bin.join("plain"), native]);
     }

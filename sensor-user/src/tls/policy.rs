@@ -19,7 +19,7 @@ use super::{
     budget::Budget,
     cache::Cache,
     files::{Examined, FileKey, Files, Known, Library},
-    installed::installed,
+    installed::{Look, installed},
     mapping::Mapping,
     worker::{Found, Results, Worker},
 };
@@ -124,6 +124,7 @@ pub struct Policy {
     replaced: Vec<Replaced>,
     /// When installed executables were looked for.
     looked_ns: u64,
+    look: Look,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
     failed: u64,
@@ -152,6 +153,7 @@ impl Policy {
             callers: HashMap::new(),
             replaced: Vec::new(),
             looked_ns: 0,
+            look: Look::default(),
             roots: HashSet::new(),
             budget_per_s,
             failed: 0,
@@ -229,7 +231,11 @@ impl Policy {
     pub fn tick(&mut self, ebpf: &mut Ebpf, tables: &Tables, now_ns: u64) {
         self.follow_replaced(ebpf, now_ns);
         if now_ns.saturating_sub(self.looked_ns) >= LOOK_AGAIN_NS {
-            self.look_for_known(ebpf, now_ns);
+            self.looked_ns = now_ns;
+            self.look.begin(&self.known);
+        }
+        for path in self.look.found() {
+            self.add(ebpf, &path, now_ns);
         }
         let mut over = Vec::new();
         let mut due = Vec::new();

@@ -116,8 +116,6 @@ pub fn all() -> Vec<Row> {
         built("reqwest, stripped", "rustls with aws-lc", "reqwest_aws_lc_stripped", AEAD),
         built("reqwest", "native-tls, OpenSSL 3 shared", "reqwest_native", OPENSSL),
         built("reqwest, stripped", "native-tls, OpenSSL 3 shared", "reqwest_native_stripped", OPENSSL),
-        built("reqwest", "native-tls, OpenSSL 3 static", "reqwest_native_static", OPENSSL),
-        built("reqwest, stripped", "native-tls, OpenSSL 3 static", "reqwest_native_static_stripped", OPENSSL),
         row(
             "Java java.net.http",
             "JSSE",

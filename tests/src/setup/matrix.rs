@@ -17,7 +17,7 @@ struct Build {
     programs: &'static [(&'static str, &'static str)],
 }
 
-const BUILDS: [Build; 3] = [
+const BUILDS: [Build; 2] = [
     Build {
         arguments: &[],
         variables: &[],
@@ -27,13 +27,6 @@ const BUILDS: [Build; 3] = [
             ("reqwest_aws_lc", "reqwest_aws_lc"),
             ("reqwest_native", "reqwest_native"),
         ],
-    },
-    Build {
-        arguments: &["--no-default-features", "--features", "native"],
-        // Debian's library, in the executable (openssl-sys).
-        variables: &[("OPENSSL_STATIC", "1")],
-        folder: "release",
-        programs: &[("reqwest_native", "reqwest_native_static")],
     },
     Build {
         arguments: &["--no-default-features", "--features", "ring", "--target", "x86_64-unknown-linux-musl"],
