@@ -155,6 +155,15 @@ fn boring(how: Boring) -> (Vec<u8>, [u64; 2]) {
     (image(&[(".rodata", RODATA, PATH.to_vec()), (".text", TEXT, code.0)]), starts)
 }
 
+/// `SSL_write`, with its four reasons.
+fn writing(code: &mut Code, how: Boring) {
+    code.put(&[0x55]);
+    for (reason, line) in [(66, 953), (226, 958), (215, 973), (111, 979)] {
+        error_site(code, how, reason, line);
+    }
+    code.put(&[0xc3]);
+}
+
 fn boring_code(how: Boring) -> (Code, [u64; 2]) {
     let mut code = Code::default();
     code.put(&[0xc3]); // the error function
@@ -167,11 +176,7 @@ fn boring_code(how: Boring) -> (Code, [u64; 2]) {
     error_site(&mut code, how, 66, 931);
     code.put(MOVES_ON).put(&[0xc3]);
     let write = code.fill();
-    code.put(&[0x55]);
-    for (reason, line) in [(66, 953), (226, 958), (215, 973), (111, 979)] {
-        error_site(&mut code, how, reason, line);
-    }
-    code.put(&[0xc3]);
+    writing(&mut code, how);
     code.fill();
     code.call(peek).call(read).call(write).put(&[0xc3]);
     code.fill();
@@ -319,11 +324,7 @@ fn functions_of_boringssl_without_room_between_them_are_told_apart() {
     }
     code.put(&[0xc3]);
     let write = code.here();
-    code.put(&[0x55]);
-    for (reason, line) in [(66, 953), (226, 958), (215, 973), (111, 979)] {
-        error_site(&mut code, how, reason, line);
-    }
-    code.put(&[0xc3]);
+    writing(&mut code, how);
     code.fill();
     code.call(read).call(inner).call(write).put(&[0xc3]);
     code.fill();

@@ -143,14 +143,7 @@ pub fn stacks() -> Result<()> {
     let _lock = lock(&to)?;
     let source = paths::repository().join("tests/clients/go_call.go");
     let this = paths::repository().join("tests/src/setup.rs");
-    step(&to.join("runtimes.stamp"), &[this], "Bun and Deno", || {
-        std::fs::write(to.join("package.json"), "{ \"private\": true }\n")?;
-        let mut npm = Command::new("npm");
-        run(npm
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--no-save"])
-            .args(RUNTIMES)
-            .current_dir(&to))
-    })?;
+    step(&to.join("runtimes.stamp"), &[this], "Bun and Deno", || npm_install(&to, &RUNTIMES))?;
     step(&to.join("go.stamp"), std::slice::from_ref(&source), "the Go client", || {
         let mut go = Command::new("go");
         // Without symbols, as released programs are.
@@ -164,6 +157,14 @@ pub fn stacks() -> Result<()> {
         cargo.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
         run(cargo.arg(from.join("Cargo.toml")).arg("--target-dir").arg(to.join("rust")))
     })
+}
+
+/// Installs packages of npm below a folder of their own; none of them needs its scripts.
+fn npm_install(to: &Path, packages: &[&str]) -> Result<()> {
+    std::fs::write(to.join("package.json"), "{ \"private\": true }\n")?;
+    let mut npm = Command::new("npm");
+    let options = ["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"];
+    run(npm.args(options).args(packages).current_dir(to))
 }
 
 /// Runs `work` unless `stamp` holds the hash of `files`.

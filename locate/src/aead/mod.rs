@@ -15,7 +15,8 @@ use crate::{Abi, Count, Elf, Function, Library, Method, Role, Unreadable, code, 
 
 /// Label of a TLS 1.3 key (RFC 8446 7.1).
 const LABEL: &[u8] = b"c ap traffic";
-/// Longest way from a reference to a constant back to the entry of its function, bytes.
+/// Longest way from a reference to a constant back to the entry of its function, bytes: that in the module of AES, where
+/// another function refers to the constants.
 const MAX_BACK: u64 = 0x1000;
 
 /// An assembly module.

@@ -23,8 +23,6 @@ const POLYNOMIAL: u64 = 16;
 const COUNTERS: u64 = 64;
 /// Longest way from a reference back to the entry, bytes.
 const MAX_BACK: u64 = 0x100;
-/// The same in the module of AES, where another function refers to the constants.
-const MAX_BACK_AES: u64 = super::MAX_BACK;
 /// Instructions from an entry to the comparison of the length, and what it is compared with.
 const STEPS: usize = 24;
 const LENGTH: u64 = 127;
@@ -81,7 +79,7 @@ fn hashes_one_block(code: &[Instruction]) -> bool {
 pub(super) fn counters(read: &Code<'_>, names: &[u64]) -> Vec<Function> {
     let elf = read.elf;
     let constants: Vec<u64> = names.iter().flat_map(|name| aesni::constants(*name)).collect();
-    let called = read.called_before(&constants, MAX_BACK_AES);
+    let called = read.called_before(&constants, super::MAX_BACK);
     let fit = called.into_keys().filter(|start| {
         let code = code::reached(elf, *start, COUNTER_STEPS);
         code::compared_length(&code) == Some(ONE_BLOCK) && code::key_schedule(&code) == Some(Register::RCX)

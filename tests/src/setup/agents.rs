@@ -1,10 +1,10 @@
 //! Coding agents as their makers ship them to npm: large native programs, most without symbols.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::{folder, lock, run, step};
+use super::{folder, lock, npm_install, step};
 use crate::paths;
 
 /// One agent.
@@ -59,10 +59,7 @@ pub fn agents() -> Result<()> {
     let _lock = lock(&to)?;
     let this = paths::repository().join("tests/src/setup/agents.rs");
     step(&to.join("agents.stamp"), &[this], "coding agents", || {
-        std::fs::write(to.join("package.json"), "{ \"private\": true }\n")?;
-        let mut npm = Command::new("npm");
-        let options = ["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"];
-        run(npm.args(options).args(AGENTS.map(|agent| agent.package)).current_dir(&to))
+        npm_install(&to, &AGENTS.map(|agent| agent.package))
     })
 }
 
