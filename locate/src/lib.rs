@@ -17,6 +17,7 @@ mod code;
 mod elf;
 mod function;
 mod golang;
+mod needed;
 mod openssl;
 mod scan;
 mod symbols;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use elf::{Bytes, Elf, Unreadable};
 pub use function::{Abi, Count, Function, Library, Method, Role};
+pub use needed::{Needed, needed};
 
 /// What the locators answer for the same bytes; raised when that changes, so that kept answers are not used.
 pub const REVISION: u32 = 2;

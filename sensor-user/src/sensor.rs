@@ -254,7 +254,7 @@ impl Sensor {
         let now_ns = boot_ns();
         self.loaded.flush_log();
         if let Some(policy) = &mut self.policy {
-            policy.tick(&mut self.loaded.ebpf, &self.tables, now_ns);
+            policy.tick(&mut self.loaded.ebpf, &mut self.tables, now_ns);
         }
         if let Some(policy) =
             self.rules.as_mut().and_then(|rules| rules.changed(Duration::from_nanos(now_ns)))

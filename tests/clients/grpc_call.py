@@ -5,10 +5,9 @@ import sys
 
 import grpc
 
-KEY, MODEL, MODE = sys.argv[1:4]
-
 
 def text(number, value):
+    """A field of text, as protobuf writes it."""
     data = value.encode()
     return bytes([number << 3 | 2]) + varint(len(data)) + data
 
@@ -21,15 +20,29 @@ def varint(value):
     return bytes(more) + bytes([value])
 
 
-print(os.getpid(), flush=True)
-with open(os.environ["SSL_CERT_FILE"], "rb") as file:
-    credentials = grpc.ssl_channel_credentials(file.read())
-# Field numbers of chat.proto of xai-org/xai-proto: messages 1, model 2.
-request = text(1, "PROMPT-CANARY-51c9") + text(2, MODEL)
-metadata = [("authorization", f"Bearer {KEY}")]
-with grpc.secure_channel("api.x.ai:443", credentials) as channel:
-    if MODE == "stream":
-        for _ in channel.unary_stream("/xai_api.Chat/GetCompletionChunk")(request, metadata=metadata, timeout=20):
-            pass
-    else:
-        channel.unary_unary("/xai_api.Chat/GetCompletion")(request, metadata=metadata, timeout=20)
+def channel(options=None):
+    """A channel to xAI's host."""
+    with open(os.environ["SSL_CERT_FILE"], "rb") as file:
+        credentials = grpc.ssl_channel_credentials(file.read())
+    return grpc.secure_channel("api.x.ai:443", credentials, options)
+
+
+def chat(model, prompt):
+    """A request: field numbers of chat.proto of xai-org/xai-proto, messages 1, model 2."""
+    return text(1, prompt) + text(2, model)
+
+
+def main(key, model, mode):
+    print(os.getpid(), flush=True)
+    request = chat(model, "PROMPT-CANARY-51c9")
+    metadata = [("authorization", f"Bearer {key}")]
+    with channel() as calls:
+        if mode == "stream":
+            for _ in calls.unary_stream("/xai_api.Chat/GetCompletionChunk")(request, metadata=metadata, timeout=20):
+                pass
+        else:
+            calls.unary_unary("/xai_api.Chat/GetCompletion")(request, metadata=metadata, timeout=20)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use keywitness_tests::{
     cgroup::Cgroup,
-    client::{self, Runtime},
+    client::{self, Client, Runtime},
     compare::{Known, Who, compare},
     keys,
     sandbox::{Network, Sandbox},
@@ -16,8 +16,11 @@ use keywitness_tests::{
 };
 
 const CONNECTIONS: usize = 200;
+const GRPC: &str = "many_grpc.py";
 /// Keys that share one HTTP/2 connection.
 const STREAMS: usize = 60;
+/// How AEAD functions are found.
+const AEAD: &str = "aes_gcm.aead_constants";
 const ROUNDS: u32 = 3;
 /// Share of calls that may stay without a flow.
 const UNCERTAIN: f64 = 0.01;
@@ -32,14 +35,14 @@ fn observe(runtime: Runtime, script: &str, stack: &str, keys: usize) -> Result<(
     observe_by(sensor, &server, &sandbox, runtime, script, stack, keys)
 }
 
-/// A program with rustls, read below its TLS library.
-fn observe_rustls(runtime: Runtime) -> Result<()> {
+/// A program with a TLS library of its own, found by `method`, which is waited for.
+fn observe_stack(runtime: Runtime, method: &str, script: &str, stack: &str) -> Result<()> {
     setup::stacks()?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
     let sensor = Sensor::start(&[])?;
-    sensor.probe(runtime, "aes_gcm.aead_constants", SETTLE)?;
-    observe_by(sensor, &server, &sandbox, runtime, "rustls", "many", CONNECTIONS)
+    sensor.probe(runtime, method, SETTLE)?;
+    observe_by(sensor, &server, &sandbox, runtime, script, stack, CONNECTIONS)
 }
 
 fn observe_by(
@@ -52,9 +55,12 @@ fn observe_by(
     keys: usize,
 ) -> Result<()> {
     let cgroup = Cgroup::new("many")?;
-    let keys: Vec<String> = (0..keys).map(|index| keys::openai(&format!("{stack}-{index}"))).collect();
+    // gRPC calls go to xAI.
+    let shape = if script == GRPC { keys::xai } else { keys::openai };
+    let keys: Vec<String> = (0..keys).map(|index| shape(&format!("{stack}-{index}"))).collect();
     let finished = client::many(runtime, script, stack, ROUNDS, &keys, sandbox, Some(&cgroup))?;
-    let truths = server.truth()?;
+    let mut truths = server.truth()?;
+    truths.retain(|truth| keys.contains(&truth.key));
     ensure!(truths.len() == keys.len() * ROUNDS as usize, "the endpoint saw {} requests", truths.len());
     let complete = |records: &[_]| {
         let ours = |call: &&proto::v1::ModelCall| {
@@ -101,12 +107,45 @@ fn node_with_keys_taking_turns_on_pooled_connections_has_no_wrong_pair() -> Resu
 
 #[test]
 fn rustls_with_ring_has_no_wrong_pair() -> Result<()> {
-    observe_rustls(Runtime::Ring)
+    observe_stack(Runtime::Ring, AEAD, "rustls", "many")
 }
 
 #[test]
 fn rustls_with_aws_lc_has_no_wrong_pair() -> Result<()> {
-    observe_rustls(Runtime::AwsLc)
+    observe_stack(Runtime::AwsLc, AEAD, "rustls", "many")
+}
+
+#[test]
+fn go_has_no_wrong_pair() -> Result<()> {
+    observe_stack(Runtime::Go, "go.go_table", "net/http", "many")
+}
+
+#[test]
+fn bun_has_no_wrong_pair() -> Result<()> {
+    observe_stack(Runtime::Bun, "boringssl.error_sites", "many_fetch.mjs", "fetch")
+}
+
+#[test]
+fn deno_has_no_wrong_pair() -> Result<()> {
+    observe_stack(Runtime::Deno, AEAD, "many_fetch.mjs", "fetch")
+}
+
+#[test]
+fn gnutls_below_libcurl_has_no_wrong_pair() -> Result<()> {
+    observe(Runtime::Python, "many_curl.py", "libcurl-gnutls.so.4", CONNECTIONS)
+}
+
+#[test]
+fn grpcio_has_no_wrong_pair() -> Result<()> {
+    setup::clients()?;
+    let sandbox = Sandbox::new(Network::Shared)?;
+    let server = Server::start(&sandbox)?;
+    let sensor = Sensor::start(&[])?;
+    // Its TLS library is in a module of Python, which is found when a process that has it calls.
+    let client = Client { runtime: Runtime::Python, script: "grpc_call.py", mode: "plain", provider: "x_ai" };
+    client.run(&sandbox, None, &keys::xai("first"), "first")?;
+    sensor.wait_until_probed(&setup::grpcio()?, "boringssl.error_sites", SETTLE)?;
+    observe_by(sensor, &server, &sandbox, Runtime::Python, GRPC, "grpcio", CONNECTIONS)
 }
 
 #[test]

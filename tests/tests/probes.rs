@@ -19,7 +19,7 @@ use keywitness_tests::{
 use proto::v1::Record;
 
 /// Time probes and records have to follow.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 
 /// Calls until one is told; the first one of a file that nobody had mapped comes too early.
 const TRIES: usize = 5;
@@ -118,6 +118,17 @@ fn a_library_that_is_replaced_in_place_loses_its_probes_and_gets_new_ones() -> R
     ensure!(number == 0, "the first call after that was not read");
     // Nothing of a breakpoint is in the file.
     ensure!(std::fs::read(&own)? == other, "the file was changed");
+
+    // Deleted, it would keep its space on the disk as long as it is probed.
+    std::fs::remove_file(&own)?;
+    logged(&sensor, 1, &[&name, "no process has the file any more"])?;
+    wait::until("the sensor to let go of the file", SOON, || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", sensor.pid()))?.flatten();
+        let held = open
+            .flat_map(|entry| std::fs::read_link(entry.path()))
+            .any(|path| path.starts_with(scratch.path()));
+        Ok((!held).then_some(()))
+    })?;
     let status = sensor.stop()?;
     ensure!(status.status.success(), "the sensor ended with {}", status.status);
     Ok(())

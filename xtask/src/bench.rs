@@ -2,6 +2,7 @@
 
 mod acts;
 mod attach;
+mod calls;
 mod collector;
 mod connect;
 mod detect;
@@ -72,6 +73,8 @@ enum What {
     Tls,
     /// The same, with the same counting program at function entries and at the sites that the sensor chooses
     Sites,
+    /// Latency of calls of a model, as the calling program sees it
+    Calls,
     /// Time from the start of a program in a new file to its probes
     Attach,
     /// CPU per TCP connection on loopback, opened, accepted and closed
@@ -123,9 +126,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let sensor = Variant { name: "keywitness".into(), command: Some(command) };
     let bench = Bench { args, sensor, interrupt: Interrupt::new()? };
     type Measurement = fn(&Bench<'_>, &mut Rows) -> Result<()>;
-    let all: [(What, &str, Measurement); 9] = [
+    let all: [(What, &str, Measurement); 10] = [
         (What::Tls, "tls", tls::measure),
         (What::Sites, "sites", sites::measure),
+        (What::Calls, "calls", calls::measure),
         (What::Attach, "attach", attach::measure),
         (What::Connect, "connect", connect::measure),
         (What::Opens, "opens", opens::measure),

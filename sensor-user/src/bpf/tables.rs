@@ -3,7 +3,8 @@
 use attribution::event::FlowInfo;
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
 };
 use sensor_common::{
     Counters, Generation, Task, cause,
@@ -96,8 +97,14 @@ impl Tables {
         Ok(self.layouts.get(&target, 0)?.0.known != 0)
     }
 
-    /// Forgets what was learned of a target, so that its index can serve another file.
-    pub fn reset_layout(&mut self, target: u32) -> Result<(), MapError> {
+    /// Forgets a target whose probes are gone, so that its index can serve another file.
+    pub fn reset(&mut self, target: u32) -> Result<(), MapError> {
+        let none = vec![PodHits(Hits { total: 0, model: 0 }); nr_cpus().map_err(|(_, error)| error)?];
+        self.hits.set(target, PerCpuValues::try_from(none)?, 0)?;
+        self.reset_layout(target)
+    }
+
+    fn reset_layout(&mut self, target: u32) -> Result<(), MapError> {
         let empty = Layout { known: 0, tries: 0, pointer: 0, random: 0 };
         self.layouts.set(target, PodLayout(empty), 0)
     }

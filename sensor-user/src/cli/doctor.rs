@@ -2,6 +2,7 @@
 
 mod binary;
 mod checks;
+mod linked;
 mod sources;
 mod table;
 

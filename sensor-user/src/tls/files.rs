@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{File, Metadata},
     os::{
         fd::AsRawFd as _,
         unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
@@ -93,20 +93,33 @@ impl Bytes for OpenFile<'_> {
 impl FileKey {
     /// The version of an open file.
     pub fn of(file: &File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
+        Ok(Self::from(&file.metadata()?))
+    }
+
+    /// Whether it is on that device.
+    pub fn is_on(self, device: u64) -> bool {
+        self.device == device
+    }
+
+    /// Its size in bytes.
+    pub fn size(self) -> u64 {
+        self.size
+    }
+
+    /// Whether this is the same inode as `other`, with other contents.
+    pub fn is_older(&self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode) && *self != other
+    }
+}
+
+impl From<&Metadata> for FileKey {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
             size: metadata.size(),
-        })
-    }
-}
-
-impl FileKey {
-    /// Whether this is the same inode as `other`, with other contents.
-    pub fn is_older(&self, other: Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode) && *self != other
+        }
     }
 }
 

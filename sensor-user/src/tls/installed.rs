@@ -3,9 +3,10 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    fs::File,
+    io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, TryRecvError, sync_channel},
 };
 
 use crate::{
@@ -28,38 +29,6 @@ const MAX_NAMES: usize = 16_384;
 const MAX_FOLDERS: usize = 1024;
 /// Executables given; more are met when they run.
 const MAX_FOUND: usize = 128;
-
-/// Looks at times, on a thread of its own: homes may be far away.
-#[derive(Default)]
-pub(super) struct Look(Option<Receiver<Vec<PathBuf>>>);
-
-impl Look {
-    /// Begins, unless one is under way still.
-    pub(super) fn begin(&mut self, known: &[KnownExecutable]) {
-        if self.0.is_some() {
-            return;
-        }
-        let (found, answer) = sync_channel(1);
-        let known = known.to_vec();
-        let look = move || drop(found.send(installed(&known)));
-        match std::thread::Builder::new().name("kw-installed".into()).spawn(look) {
-            Ok(_) => self.0 = Some(answer),
-            Err(error) => tracing::debug!(%error, "cannot look for installed executables"),
-        }
-    }
-
-    /// What was found, once.
-    pub(super) fn found(&mut self) -> Vec<PathBuf> {
-        let Some(answer) = &self.0 else { return Vec::new() };
-        match answer.try_recv() {
-            Err(TryRecvError::Empty) => Vec::new(),
-            done => {
-                self.0 = None;
-                done.unwrap_or_default()
-            }
-        }
-    }
-}
 
 /// Paths of the executables of `known`.
 pub(super) fn installed(known: &[KnownExecutable]) -> Vec<PathBuf> {
@@ -96,6 +65,15 @@ fn within(folders: impl Iterator<Item = PathBuf>, known: &[KnownExecutable]) -> 
     found
 }
 
+/// Executables for this machine in the npm package with `path`.
+pub(crate) fn natives(path: &Path) -> Vec<PathBuf> {
+    let is_native = |path: &Path| {
+        let mut magic = [0; 4];
+        File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+    };
+    package(path).map(|package| programs(package, &is_native, &mut { MAX_NAMES })).unwrap_or_default()
+}
+
 /// The folder of the npm package with `path`.
 fn package(path: &Path) -> Option<&Path> {
     let is_package = |folder: &&Path| {
@@ -109,7 +87,7 @@ fn package(path: &Path) -> Option<&Path> {
     path.ancestors().skip(1).find(is_package)
 }
 
-/// Files in a package that may be executed and are known by name, nearest first; of `left` names at most.
+/// Files in a package that may be executed and are known, nearest first; of `left` names at most.
 fn programs(package: &Path, is_known: &impl Fn(&Path) -> bool, left: &mut usize) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = VecDeque::from([package.to_owned()]);

@@ -12,14 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use attribution::event::{FileId, ProcessKey, TlsLibrary};
-use sensor_common::tls::MAX_TARGETS;
-
 use super::{
+    background::Background,
     budget::Budget,
     cache::Cache,
     files::{Examined, FileKey, Files, Known, Library},
-    installed::{Look, installed},
+    installed::installed,
     mapping::Mapping,
     worker::{Found, Results, Worker},
 };
@@ -27,10 +25,15 @@ use crate::{
     bpf::{Ebpf, ProbeLinks, Prober, Scope, Tables},
     config::KnownExecutable,
 };
+use attribution::event::{FileId, ProcessKey, TlsLibrary};
 
+mod indexes;
 mod lost;
+mod retire;
 
-use lost::{PAUSE_NS, Replaced};
+use indexes::Indexes;
+use lost::PAUSE_NS;
+use retire::Closing;
 
 /// Executable mappings looked at in one process.
 const MAX_MAPPINGS: usize = 512;
@@ -75,6 +78,8 @@ struct Target {
     processes: HashMap<ProcessKey, ProbeLinks>,
     /// Until when probes that seem lost are not given again.
     again_ns: u64,
+    /// Looks in a row in which no process had it.
+    unused: u32,
 }
 
 /// A process that calls models.
@@ -115,16 +120,19 @@ pub struct Policy {
     files: Files,
     prober: Prober,
     targets: HashMap<FileKey, Target>,
-    next_index: u32,
+    indexes: Indexes,
     /// Names of targets that nobody was told of yet.
     named: Vec<(u32, TlsLibrary)>,
     learned: HashSet<FileId>,
     known: Vec<KnownExecutable>,
     callers: HashMap<ProcessKey, Caller>,
-    replaced: Vec<Replaced>,
+    closing: Vec<Closing>,
     /// When installed executables were looked for.
     looked_ns: u64,
-    look: Look,
+    look: Background<Vec<PathBuf>>,
+    unused: Background<HashSet<FileKey>>,
+    /// When unused files were looked for.
+    unused_ns: u64,
     roots: HashSet<(u64, u64)>,
     budget_per_s: u64,
     failed: u64,
@@ -146,14 +154,16 @@ impl Policy {
             files: Files::new(worker),
             prober,
             targets: HashMap::new(),
-            next_index: 0,
+            indexes: Indexes::default(),
             named: Vec::new(),
             learned: HashSet::new(),
             known,
             callers: HashMap::new(),
-            replaced: Vec::new(),
+            closing: Vec::new(),
             looked_ns: 0,
-            look: Look::default(),
+            look: Background::default(),
+            unused: Background::default(),
+            unused_ns: 0,
             roots: HashSet::new(),
             budget_per_s,
             failed: 0,
@@ -228,13 +238,16 @@ impl Policy {
     }
 
     /// Judges the hits of every file, and looks whether it is still the same.
-    pub fn tick(&mut self, ebpf: &mut Ebpf, tables: &Tables, now_ns: u64) {
-        self.follow_replaced(ebpf, now_ns);
+    pub fn tick(&mut self, ebpf: &mut Ebpf, tables: &mut Tables, now_ns: u64) {
+        self.follow_replaced(ebpf, tables, now_ns);
+        self.retire_unused();
         if now_ns.saturating_sub(self.looked_ns) >= LOOK_AGAIN_NS {
             self.looked_ns = now_ns;
-            self.look.begin(&self.known);
+            let known = self.known.clone();
+            self.look.begin("kw-installed", move || installed(&known));
         }
-        for path in self.look.found() {
+        self.look_for_unused(now_ns);
+        for path in self.look.take().unwrap_or_default() {
             self.add(ebpf, &path, now_ns);
         }
         let mut over = Vec::new();
@@ -287,7 +300,7 @@ impl Policy {
     /// Detaches everything and waits until it is done.
     pub fn finish(mut self) {
         self.targets.clear();
-        self.replaced.clear();
+        self.closing.clear();
         self.prober.finish();
         self.files.finish();
     }
@@ -430,19 +443,17 @@ impl Policy {
     fn probe(&mut self, ebpf: &mut Ebpf, library: Library, now_ns: u64) {
         let methods = library.methods();
         let layers = methods.len() as u32;
-        if self.next_index + layers > MAX_TARGETS {
-            self.refused += 1;
-            return;
-        }
-        if self.is_replacing(library.key) {
-            // It is looked at when the old probes are gone.
+        if self.is_closing(library.key, &library.file) {
             self.files.forget(&library.key);
             return;
         }
-        let (key, index) = (library.key, self.next_index);
+        let Some(indexes) = self.indexes.take(layers) else {
+            self.refused += 1;
+            return;
+        };
+        let (key, index) = (library.key, indexes.start);
         match self.prober.attach(ebpf, &library.file, &library.functions, index, Scope::Inode) {
             Ok(links) => {
-                self.next_index += layers;
                 let (functions, method) = (library.functions.len(), methods.join(", "));
                 tracing::info!(file = library.path, functions, method, "TLS library probed");
                 self.named.extend((index..).zip(methods.into_iter().map(|method| TlsLibrary {
@@ -452,13 +463,15 @@ impl Policy {
                 })));
                 let budget = Budget::new(self.budget_per_s, now_ns);
                 let (whole, processes) = (Some(links), HashMap::new());
-                let target = Target { index, layers, library, budget, whole, processes, again_ns: 0 };
+                let target =
+                    Target { index, layers, library, budget, whole, processes, again_ns: 0, unused: 0 };
                 self.targets.insert(key, target);
             }
             Err(error) => {
                 tracing::warn!(file = library.path, %error, "cannot probe");
                 self.failed += 1;
                 self.files.forget(&key);
+                self.indexes.give_back(indexes);
             }
         }
     }

@@ -1,8 +1,12 @@
-//! Reads large files for TLS functions, off the event loop.
+//! Reads large files for TLS functions, off the event loop. A very large one takes most of a second; others do not wait
+//! for it.
 
 use std::{
     fs::File,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread::JoinHandle,
 };
 
@@ -14,8 +18,10 @@ use super::{
     files::{self, FileKey, Known, Library, OpenFile},
 };
 
-/// Files waiting to be read, and results waiting to be taken.
+/// Files waiting for one thread, and results waiting to be taken.
 const QUEUE: usize = 256;
+/// From this size on a file is read by the thread for very large ones, bytes: a tenth of a second.
+const VERY_LARGE: u64 = 48 << 20;
 
 /// A file to read.
 pub struct Request {
@@ -40,43 +46,61 @@ pub struct Found {
 /// Where results arrive.
 pub type Results = mpsc::Receiver<Found>;
 
-/// The reading thread.
+/// The reading threads.
 pub struct Worker {
+    large: Lane,
+    very_large: Lane,
+}
+
+/// A thread and its queue.
+struct Lane {
     requests: SyncSender<Request>,
     thread: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts the thread; files that `cache` knows are not read again.
-    pub fn start(mut cache: Cache) -> std::io::Result<(Self, Results)> {
-        let (requests, queue) = sync_channel::<Request>(QUEUE);
+    /// Starts the threads; files that `cache` knows are not read again.
+    pub fn start(cache: Cache) -> std::io::Result<(Self, Results)> {
         let (results, receiver) = mpsc::channel(QUEUE);
-        let thread = std::thread::Builder::new().name("kw-locate".into()).spawn(move || {
-            while let Ok(request) = queue.recv() {
-                // Nobody waits for results any more: the sensor ends.
-                if results.blocking_send(read(&mut cache, request)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok((Self { requests, thread }, receiver))
+        let cache = Arc::new(Mutex::new(cache));
+        let large = Lane::start("kw-locate", cache.clone(), results.clone())?;
+        let very_large = Lane::start("kw-locate-large", cache, results)?;
+        Ok((Self { large, very_large }, receiver))
     }
 
     /// Has a file read; false when too many wait.
     pub fn read(&self, request: Request) -> bool {
-        self.requests.try_send(request).is_ok()
+        let lane = if request.key.size() < VERY_LARGE { &self.large } else { &self.very_large };
+        lane.requests.try_send(request).is_ok()
     }
 
-    /// Waits for the file that is being read. The receiver of the results must be gone.
+    /// Waits for the files that are being read. The receiver of the results must be gone.
     pub fn finish(self) {
-        drop(self.requests);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that reads executables failed");
+        for Lane { requests, thread } in [self.large, self.very_large] {
+            drop(requests);
+            if thread.join().is_err() {
+                tracing::error!("a thread that reads executables failed");
+            }
         }
     }
 }
 
-fn read(cache: &mut Cache, request: Request) -> Found {
+impl Lane {
+    fn start(name: &str, cache: Arc<Mutex<Cache>>, results: mpsc::Sender<Found>) -> std::io::Result<Self> {
+        let (requests, queue) = sync_channel::<Request>(QUEUE);
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            while let Ok(request) = queue.recv() {
+                // Nobody waits for results any more: the sensor ends.
+                if results.blocking_send(read(&cache, request)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { requests, thread })
+    }
+}
+
+fn read(cache: &Mutex<Cache>, request: Request) -> Found {
     let Request { key, path, file } = request;
     let (functions, build_id) = match Elf::parse(&OpenFile(&file)) {
         Ok(elf) => (functions(cache, &elf, &file), elf.build_id()),
@@ -95,11 +119,13 @@ fn read(cache: &mut Cache, request: Request) -> Found {
     }
 }
 
-fn functions(cache: &mut Cache, elf: &Elf<'_>, file: &File) -> Result<Vec<Function>, Unreadable> {
-    if let Some(known) = cache.find(elf, &OpenFile(file)) {
+fn functions(cache: &Mutex<Cache>, elf: &Elf<'_>, file: &File) -> Result<Vec<Function>, Unreadable> {
+    // An answer is whole or not there, whatever became of the other thread.
+    let cache = || cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = cache().find(elf, &OpenFile(file)) {
         return Ok(known);
     }
     let found = files::read_whole(elf)?;
-    cache.keep(elf, &OpenFile(file), &found);
+    cache().keep(elf, &OpenFile(file), &found);
     Ok(found)
 }

@@ -151,7 +151,7 @@ pub fn script(runtime: Runtime, script: &str, sandbox: &Sandbox, cgroup: Option<
         None => sandbox.command(program),
     };
     if runtime == Runtime::Deno {
-        command.env("DENO_CERT", sandbox.dir().join(CA_FILE)).args(["run", "--allow-net"]);
+        command.env("DENO_CERT", sandbox.dir().join(CA_FILE)).args(["run", "--allow-net", "--allow-read"]);
     }
     if runtime == Runtime::AwsLcWithoutVaes {
         // VAES and VPCLMULQDQ (crypto/fipsmodule/cpucap/cpu_intel.c).
@@ -179,7 +179,7 @@ pub fn finish(mut command: Command, runtime: Runtime) -> Result<Finished> {
     Ok(Finished { pid: printed.unwrap_or(pid), exe: runtime.exe()?, output })
 }
 
-/// Runs `many_async.py` or `many_node.js`: one connection for each of `keys`, `rounds` requests on each.
+/// Runs `many_async.py`, `many_node.js` or what has its arguments: one connection for each of `keys`, `rounds` requests on each.
 pub fn many(
     runtime: Runtime,
     name: &str,

@@ -5,6 +5,8 @@ use crate::client::Runtime;
 
 /// Debian's shared OpenSSL keeps names of inner functions for its error messages.
 const OPENSSL: Expected = Expected::Read("openssl.name_anchor");
+/// A program with symbols has it within.
+const LOCAL: Expected = Expected::Read("openssl.local_symbol");
 /// Node has its own, and exports it.
 const EXPORTED: Expected = Expected::Read("openssl.exported_symbol");
 const GNUTLS: Expected = Expected::Read("gnutls.exported_symbol");
@@ -116,6 +118,8 @@ pub fn all() -> Vec<Row> {
         built("reqwest, stripped", "rustls with aws-lc", "reqwest_aws_lc_stripped", AEAD),
         built("reqwest", "native-tls, OpenSSL 3 shared", "reqwest_native", OPENSSL),
         built("reqwest, stripped", "native-tls, OpenSSL 3 shared", "reqwest_native_stripped", OPENSSL),
+        built("reqwest", "native-tls, OpenSSL 3 static", "reqwest_native_static", LOCAL),
+        built("reqwest, stripped", "native-tls, OpenSSL 3 static", "reqwest_native_static_stripped", OPENSSL),
         row(
             "Java java.net.http",
             "JSSE",

@@ -1,13 +1,14 @@
 //! The sensor's commands.
 
 use std::{
+    collections::HashMap,
     fs::File,
-    io::Write,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::paths;
 
@@ -26,16 +27,33 @@ pub fn alone() -> Result<File> {
     Ok(file)
 }
 
-/// The fingerprint of `key` by the sensor's own command, under the fleet key in `state`.
-pub fn fingerprint(state: &Path, key: &str) -> Result<String> {
+/// The fingerprint of each of `keys` by the sensor's own command, under the fleet key in `state`.
+pub fn fingerprints<'a>(
+    state: &Path,
+    keys: impl IntoIterator<Item = &'a String>,
+) -> Result<HashMap<String, String>> {
+    let keys: Vec<&String> = keys.into_iter().collect();
     let mut child = command("fingerprint", state)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        writeln!(input, "{key}")?;
-    }
+    let mut input = child.stdin.take().context("no input")?;
+    // A line comes back for each: it must be taken before the pipe is full.
+    let lines = keys.iter().map(|key| format!("{key}\n")).collect::<String>();
+    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
     let output = child.wait_with_output()?;
+    writer.join().map_err(|_| anyhow!("the writing thread failed"))??;
     let text = String::from_utf8(output.stdout)?;
-    let found = text.split_whitespace().find(|word| word.starts_with("kw1-"));
-    found
-        .map(str::to_owned)
-        .with_context(|| format!("keywitness fingerprint ended with {} and no fingerprint", output.status))
+    let found: Vec<&str> = text.split_whitespace().filter(|word| word.starts_with("kw1-")).collect();
+    ensure!(
+        found.len() == keys.len(),
+        "keywitness fingerprint ended with {}: {} fingerprints of {} keys",
+        output.status,
+        found.len(),
+        keys.len()
+    );
+    Ok(keys.into_iter().cloned().zip(found.into_iter().map(str::to_owned)).collect())
+}
+
+/// The fingerprint of one key.
+pub fn fingerprint(state: &Path, key: &str) -> Result<String> {
+    let key = key.to_owned();
+    fingerprints(state, [&key])?.remove(&key).context("no fingerprint")
 }

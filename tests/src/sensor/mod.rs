@@ -20,7 +20,7 @@ use crate::{client::Runtime, paths::Scratch, wait};
 mod command;
 mod stopped;
 
-pub use command::{alone, command, fingerprint};
+pub use command::{alone, command, fingerprint, fingerprints};
 pub use stopped::{Stopped, calls};
 
 /// Time the sensor has to attach everything and say so.
@@ -159,7 +159,7 @@ impl Sensor {
         keys: impl IntoIterator<Item = &'a String>,
     ) -> Result<HashMap<String, String>> {
         let state = self.scratch.path().join("state");
-        keys.into_iter().map(|key| Ok((key.clone(), fingerprint(&state, key)?))).collect()
+        fingerprints(&state, keys)
     }
 
     /// Interrupts it and collects what it wrote.

@@ -17,7 +17,7 @@ struct Build {
     programs: &'static [(&'static str, &'static str)],
 }
 
-const BUILDS: [Build; 2] = [
+const BUILDS: [Build; 3] = [
     Build {
         arguments: &[],
         variables: &[],
@@ -34,6 +34,17 @@ const BUILDS: [Build; 2] = [
         variables: &[("CC_x86_64_unknown_linux_musl", "gcc")],
         folder: "x86_64-unknown-linux-musl/release",
         programs: &[("reqwest_ring", "reqwest_ring_static")],
+    },
+    Build {
+        arguments: &["--no-default-features", "--features", "native", "--target", "x86_64-unknown-linux-gnu"],
+        // Where to look has to be said: a system's library is never linked statically otherwise (openssl-sys, build/main.rs).
+        variables: &[
+            ("OPENSSL_STATIC", "1"),
+            ("OPENSSL_LIB_DIR", "/usr/lib/x86_64-linux-gnu"),
+            ("OPENSSL_INCLUDE_DIR", "/usr/include"),
+        ],
+        folder: "x86_64-unknown-linux-gnu/release",
+        programs: &[("reqwest_native", "reqwest_native_static")],
     },
 ];
 

@@ -1,16 +1,14 @@
-//! Probes that were lost, and files that were replaced in place.
+//! Probes that were lost.
 //!
 //! A probe belongs to an inode and an offset. It is lost where a file is the same to everybody, yet another inode: an
 //! overlay that copied it up, for example. That is noticed in the memory of processes that call models, where the
-//! breakpoint is missing, and the file is probed again. A file whose contents were replaced must lose its
-//! probes at once: the old offsets lie anywhere in the new code. Its new contents are looked at when the old probes are
-//! gone, because the kernel keeps the instruction that it once found at an offset.
+//! breakpoint is missing, and the file is probed again.
 
-use std::{fs::File, os::fd::AsRawFd as _, path::PathBuf};
+use std::fs::File;
 
 use super::{Policy, Target};
 use crate::{
-    bpf::{Closed, Ebpf, Scope},
+    bpf::{Ebpf, Scope},
     tls::{
         files::FileKey,
         mapping::{Mapping, same_code},
@@ -19,16 +17,6 @@ use crate::{
 
 /// Time before probes of one file are given again once more, and before a process is looked at again, nanoseconds.
 pub(super) const PAUSE_NS: u64 = 5_000_000_000;
-/// Files whose old probes are being closed.
-const MAX_REPLACED: usize = 64;
-
-/// A file whose old probes are being closed.
-pub(super) struct Replaced {
-    key: FileKey,
-    file: File,
-    closed: Closed,
-}
-
 impl Policy {
     /// Probes a file again if process `pid` has it mapped without the probes that it should have.
     pub(super) fn restore(
@@ -62,44 +50,5 @@ impl Policy {
                 self.failed += 1;
             }
         }
-    }
-
-    /// Takes the probes of files whose contents were replaced, and looks at the new contents of those that have none
-    /// left.
-    pub(super) fn follow_replaced(&mut self, ebpf: &mut Ebpf, now_ns: u64) {
-        let changed = |(key, target): (&FileKey, &Target)| {
-            let now = FileKey::of(&target.library.file).ok()?;
-            (now != *key).then_some(*key)
-        };
-        let changed: Vec<FileKey> = self.targets.iter().filter_map(changed).collect();
-        for key in changed {
-            self.withdraw(key);
-        }
-        for (index, one) in std::mem::take(&mut self.replaced).into_iter().enumerate() {
-            if index < MAX_REPLACED && !one.closed.is_done() {
-                self.replaced.push(one);
-                continue;
-            }
-            let path = PathBuf::from(format!("/proc/self/fd/{}", one.file.as_raw_fd()));
-            self.add(ebpf, &path, now_ns);
-        }
-    }
-
-    /// Whether old probes of the same inode are still there.
-    pub(super) fn is_replacing(&mut self, key: FileKey) -> bool {
-        let old = self.targets.keys().find(|old| old.is_older(key)).copied();
-        if let Some(old) = old {
-            self.withdraw(old);
-        }
-        self.replaced.iter().any(|one| one.key.is_older(key) || one.key == key)
-    }
-
-    fn withdraw(&mut self, key: FileKey) {
-        let Some(Target { library, whole, processes, .. }) = self.targets.remove(&key) else { return };
-        tracing::info!(file = library.path, "the file was replaced in place: its TLS probes are taken away");
-        let links = whole.into_iter().chain(processes.into_values());
-        let closed = self.prober.close(links);
-        self.files.forget(&key);
-        self.replaced.push(Replaced { key, file: library.file, closed });
     }
 }

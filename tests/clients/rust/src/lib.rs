@@ -1,5 +1,6 @@
 //! Calls of a model with hyper and rustls: `KEY MODEL MODE` for one, `many ROUNDS` for one connection for
-//! each key on standard input. Modes are `plain` and `stream`, and the same with `h2-` before them.
+//! each key on standard input, `timed KEY COUNT` for streamed calls one after the other, of which it prints nanoseconds.
+//! Modes are `plain` and `stream`, and the same with `h2-` before them.
 
 use std::{net::ToSocketAddrs as _, sync::Arc};
 
@@ -109,17 +110,33 @@ async fn many(config: ClientConfig, rounds: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Calls one after the other on one connection, and what each took.
+async fn timed(config: ClientConfig, key: &str, count: usize) -> Result<(), Failure> {
+    let mut connection = Connection::open(config, false).await?;
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        let start = std::time::Instant::now();
+        connection.call(key, "gpt-5-mini", true, 1000).await?;
+        taken.push(start.elapsed().as_nanos());
+    }
+    for one in taken {
+        println!("{one}");
+    }
+    Ok(())
+}
+
 async fn run(provider: CryptoProvider) -> Result<(), Failure> {
     let config = config(provider)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["many", rounds] => many(config, rounds.parse()?).await,
+        ["timed", key, count] => timed(config, key, count.parse()?).await,
         [key, model, mode] => {
             let mut connection = Connection::open(config, mode.starts_with("h2-")).await?;
             connection.call(key, model, mode.ends_with("stream"), 0).await
         }
-        _ => Err("arguments: KEY MODEL MODE, or: many ROUNDS".into()),
+        _ => Err("arguments: KEY MODEL MODE, or: many ROUNDS, or: timed KEY COUNT".into()),
     }
 }
 
