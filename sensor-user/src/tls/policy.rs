@@ -58,6 +58,8 @@ const LIBRARY_DIRECTORIES: [&str; 8] = [
     "lib",
     "usr/local/lib",
 ];
+/// How the names of TLS libraries begin that many programs share: probed before one of them calls.
+const LIBRARIES: [&str; 3] = ["libssl", "libgnutls", "libmbedtls"];
 
 /// Name of the library that every Java program has.
 const JAVA: &str = "libjvm.so";
@@ -407,7 +409,7 @@ impl Policy {
         }
     }
 
-    /// Looks for libssl in the library folders below a root directory that was not seen before.
+    /// Looks for TLS libraries in the library folders below a root directory that was not seen before.
     fn look_in_root(&mut self, ebpf: &mut Ebpf, root: &Path, now_ns: u64) {
         use std::os::unix::fs::MetadataExt as _;
         let Ok(metadata) = std::fs::metadata(root) else { return };
@@ -420,7 +422,8 @@ impl Policy {
         for directory in LIBRARY_DIRECTORIES {
             let Ok(entries) = std::fs::read_dir(root.join(directory)) else { continue };
             for entry in entries.flatten() {
-                if entry.file_name().to_string_lossy().starts_with("libssl") {
+                let name = entry.file_name();
+                if LIBRARIES.iter().any(|library| name.as_encoded_bytes().starts_with(library.as_bytes())) {
                     self.add(ebpf, &entry.path(), now_ns);
                 }
             }
