@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 use crate::{
+    http2::{KEEPALIVE, MAX_FRAME, MAX_HEAD, MAX_MISTAKES, MAX_RESETS},
     ingest::{MAX_MESSAGE, Service},
     listen::{self, Refusals},
     metrics::{Sources, Traffic},
@@ -36,12 +37,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const LAST_WITHIN: Duration = Duration::from_secs(5);
 /// Streams of one connection; a sensor needs one, and one for the health service.
 const MAX_STREAMS: u32 = 4;
-/// Streams that a client may reset before they are looked at (HTTP/2 rapid reset, CVE-2023-44487).
-pub(crate) const MAX_RESETS: usize = 16;
 /// Bytes that a sensor may send ahead of what is read: memory of the collector for each.
 const WINDOW: u32 = 64 * 1024;
-/// How often a quiet connection is asked whether it is still there, and how long it may take to answer.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Largest policy file, bytes.
 const MAX_POLICY: u64 = 16 * 1024 * 1024;
 
@@ -138,6 +135,9 @@ async fn serve(
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_MISTAKES))
+        .http2_max_header_list_size(MAX_HEAD)
+        .max_frame_size(MAX_FRAME)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))

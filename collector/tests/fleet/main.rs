@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail at once")]
 
 mod disk;
+mod floods;
 mod kills;
 mod questions;
 mod scrapes;
