@@ -6,6 +6,7 @@ mod disk;
 mod floods;
 mod kills;
 mod questions;
+mod reports;
 mod scrapes;
 mod support;
 
