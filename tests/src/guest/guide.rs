@@ -54,7 +54,7 @@ impl Guide {
         let mut shell = match command.ends_with(ENDLESS.0) {
             true => {
                 let mut timeout = Command::new("timeout");
-                timeout.args(["--preserve-status", "--signal", "INT", ENDLESS.1, "sh"]);
+                timeout.args(["--preserve-status", "--signal", "INT", "--kill-after", "10", ENDLESS.1, "sh"]);
                 timeout
             }
             false => Command::new("sh"),
