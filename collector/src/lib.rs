@@ -12,6 +12,7 @@ pub mod batch;
 pub mod cli;
 pub mod files;
 pub mod fleet;
+pub mod http2;
 pub mod ingest;
 pub mod intake;
 pub mod listen;

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     hash::Hash,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -29,7 +29,8 @@ use crate::{peer::Peer, tls::Tls};
 pub const MAX_CONNECTIONS: usize = 20_000;
 /// Connections of one sensor: the one it has, and those that it has given up and that are not closed yet.
 pub const MAX_CONNECTIONS_EACH: usize = 8;
-/// Handshakes under way from one address; more are closed at once, so that nobody can hold up the others.
+/// Handshakes under way from one address, or from one IPv6 network of 64 bits, which one machine has for itself; more
+/// are closed at once, so that nobody can hold up the others.
 pub const MAX_HANDSHAKES_EACH: usize = 64;
 /// Handshakes under way from all addresses.
 pub const MAX_HANDSHAKES: usize = 1024;
@@ -90,7 +91,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(turn) = handshakes.enter(from.ip()) else {
+        let Some(turn) = handshakes.enter(origin(from.ip())) else {
             count(&refusals.limit, from, "too many handshakes");
             continue;
         };
@@ -115,6 +116,18 @@ async fn accept(
                 Err(reason) => count(&refusals.nameless, from, &reason),
             }
         });
+    }
+}
+
+/// What one machine cannot have many of.
+fn origin(address: IpAddr) -> IpAddr {
+    // A socket for both families shows IPv4 addresses as IPv6 ones.
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> (u128::BITS / 2) << (u128::BITS / 2);
+            Ipv6Addr::from_bits(network).into()
+        }
+        address => address,
     }
 }
 
@@ -212,6 +225,15 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_origin_and_each_ipv4_address_is_its_own() {
+        let of = |text: &str| origin(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
+    }
 
     #[test]
     fn one_cannot_take_all_turns() {

@@ -16,14 +16,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::mpsc,
     time::MissedTickBehavior,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 use crate::{
+    http2::{KEEPALIVE, MAX_FRAME, MAX_HEAD, MAX_MISTAKES, MAX_RESETS},
     ingest::{MAX_MESSAGE, Service},
-    listen::{self, Refusals},
+    listen::{self, Connection, Refusals},
     metrics::{Sources, Traffic},
     query::{self, Query},
     store::{Settings, Store, Writer},
@@ -36,12 +38,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const LAST_WITHIN: Duration = Duration::from_secs(5);
 /// Streams of one connection; a sensor needs one, and one for the health service.
 const MAX_STREAMS: u32 = 4;
-/// Streams that a client may reset before they are looked at (HTTP/2 rapid reset, CVE-2023-44487).
-pub(crate) const MAX_RESETS: usize = 16;
 /// Bytes that a sensor may send ahead of what is read: memory of the collector for each.
 const WINDOW: u32 = 64 * 1024;
-/// How often a quiet connection is asked whether it is still there, and how long it may take to answer.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Largest policy file, bytes.
 const MAX_POLICY: u64 = 16 * 1024 * 1024;
 
@@ -91,7 +89,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let query = Query::open(options.folder.clone(), writer.id()).context("cannot open the state file")?;
     let (store, thread) = writer.start().context("cannot start the store")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
-    let served = runtime.block_on(serve(&options, tls, policy, store, query, started));
+    let served = runtime.block_on(serve(&options, Parts { tls, policy, store, query, started }));
     // Streams end with the runtime, and the store's thread with the last of them.
     runtime.shutdown_timeout(LAST_WITHIN);
     let closed = thread.join().unwrap_or(false);
@@ -101,14 +99,17 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     served
 }
 
-async fn serve(
-    options: &Options,
+/// What is served, and with what.
+struct Parts {
     tls: Arc<Tls>,
     policy: PolicyFile,
     store: Store,
     query: Arc<Query>,
     started: SystemTime,
-) -> anyhow::Result<()> {
+}
+
+async fn serve(options: &Options, parts: Parts) -> anyhow::Result<()> {
+    let Parts { tls, policy, store, query, started } = parts;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let bind = |address: SocketAddr| async move {
@@ -130,21 +131,7 @@ async fn serve(
         started,
     };
     let scraped = options.metrics.map(|address| scrape(address, sources)).transpose()?;
-    let connections = listen::start(sensors, tls, refusals);
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<IngestServer<Service>>().await;
-    let ingest =
-        IngestServer::new(Service::new(store.clone(), traffic)).max_decoding_message_size(MAX_MESSAGE);
-    let server = Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(ingest)
-        .add_service(health)
-        .serve_with_incoming(ReceiverStream::new(connections));
+    let server = grpc(listen::start(sensors, tls, refusals), store.clone(), traffic);
     let ready = |is| scraped.iter().for_each(|server| server.ready(is));
     ready(true);
     service::ready();
@@ -157,6 +144,31 @@ async fn serve(
     ready(false);
     service::stopping();
     ended
+}
+
+/// Serves the connections of sensors until there are no more.
+async fn grpc(
+    connections: mpsc::Receiver<io::Result<Connection>>,
+    store: Store,
+    traffic: Arc<Traffic>,
+) -> Result<(), tonic::transport::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<IngestServer<Service>>().await;
+    let ingest = IngestServer::new(Service::new(store, traffic)).max_decoding_message_size(MAX_MESSAGE);
+    Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_MISTAKES))
+        .http2_max_header_list_size(MAX_HEAD)
+        .max_frame_size(MAX_FRAME)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_service(ingest)
+        .add_service(health)
+        .serve_with_incoming(ReceiverStream::new(connections))
+        .await
 }
 
 /// Begins to answer scrapers and probes.

@@ -1,4 +1,4 @@
-//! `deb`: the Debian package, by cargo-deb.
+//! `deb`: the Debian packages, by cargo-deb.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,10 +18,15 @@ const MADE: &str = "target/deb";
 const COMPLETIONS: [(&str, &str); 3] =
     [("bash", "keywitness.bash"), ("fish", "keywitness.fish"), ("zsh", "_keywitness")];
 
+/// The sensor's package, by the name of its crate.
+pub(crate) const SENSOR: &str = "sensor-user";
+/// The collector's.
+pub(crate) const COLLECTOR: &str = "keywitness-collector";
+
 /// How to package.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Package the executable that is there already, from `cargo xtask build --release`
+    /// Package the executables that are there already
     #[arg(long)]
     no_build: bool,
 }
@@ -29,25 +34,31 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn main(args: &Args) -> Result<()> {
     if !args.no_build {
-        build::kernel()?;
-        build::sensor(true, false)?;
+        build()?;
     }
-    say(format_args!("built {}", package(true, None)?.display()));
+    for of in [SENSOR, COLLECTOR] {
+        say(format_args!("built {}", package(of, None)?.display()));
+    }
     Ok(())
 }
 
-/// Packages the executable that is built already and gives the package's path; another `version` is for tests of
+/// Builds what is packaged.
+pub(crate) fn build() -> Result<()> {
+    build::kernel()?;
+    build::sensor(true, false)?;
+    say("building the collector");
+    run(workspace::cargo("build").args(["--release", "--package", COLLECTOR]))
+}
+
+/// Packages the release that is built already and gives the package's path; another `version` is for tests of
 /// upgrades.
-pub(crate) fn package(release: bool, version: Option<&str>) -> Result<PathBuf> {
+pub(crate) fn package(of: &str, version: Option<&str>) -> Result<PathBuf> {
     ensure_cargo_deb()?;
-    describe(&workspace::executable("keywitness", release), &workspace::root().join(MADE))?;
-    let mut cargo = workspace::cargo("deb");
-    cargo.args(["--package", "sensor-user", "--no-build", "--strip", "--quiet"]);
-    cargo.args(["--profile", if release { "release" } else { "dev" }]);
-    if !release {
-        // Packed in a tenth of the time; only tests install it.
-        cargo.arg("--fast");
+    if of == SENSOR {
+        describe(&workspace::executable("keywitness", true), &workspace::root().join(MADE))?;
     }
+    let mut cargo = workspace::cargo("deb");
+    cargo.args(["--package", of, "--no-build", "--strip", "--quiet"]);
     if let Some(version) = version {
         cargo.args(["--deb-version", version]);
     }

@@ -64,7 +64,7 @@ fn make(dir: &Path, names: &[String], days: u32, tenant: &str) -> anyhow::Result
 
 fn next(dir: &Path, name: &str) {
     println!(
-        "\nOn each sensor's host, with its folder copied to /etc/keywitness/collector, add to \
+        "\nOn each sensor's host, with its folder copied to /etc/keywitness/collector, set in \
          /etc/keywitness/config.toml:\n\n\
          [collector]\nendpoints = [\"https://{name}:7443\"]\n\n\
          Ask: keywitness findings --server https://{name}:7444 --ca {} --token-file {}",

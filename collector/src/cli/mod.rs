@@ -19,6 +19,9 @@ const QUERY: &str = "[::]:7444";
 /// The tenant where nobody needs several.
 const TENANT: &str = "default";
 
+/// What is logged. Strangers make h2 warn as often as they like, about connections that are ended for it.
+const LOGGED: &str = "warn,collector=info,h2=error";
+
 /// Receives the records of Keywitness sensors, keeps them, and finds what no single host can see: a key that two
 /// hosts share, a sensor that went silent, records that are missing.
 #[derive(Debug, Parser)]
@@ -156,7 +159,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,collector=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     // A second call in one process keeps the first.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let dir = cli.dir;

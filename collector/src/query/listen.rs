@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{Query, router};
 use crate::{
-    serve::{KEEPALIVE, MAX_RESETS},
+    http2::{KEEPALIVE, MAX_FRAME, MAX_HEAD, MAX_MISTAKES, MAX_RESETS},
     tls::{HTTP2, Tls},
 };
 
@@ -27,8 +27,8 @@ const MAX_CONNECTIONS: usize = 256;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// Time for the head of a request, and between two requests.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of a request's head.
-const MAX_HEAD: u32 = 64 * 1024;
+/// Bytes of an HTTP/1 request's head.
+const MAX_HEAD1: usize = 64 * 1024;
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 16;
 /// Time after which an HTTP/2 connection takes no more requests, so that nobody keeps one for nothing; answers under
@@ -70,7 +70,7 @@ pub async fn start(listener: TcpListener, tls: Arc<Tls>, query: Arc<Query>) {
 
 async fn serve_http1(stream: TlsStream<TcpStream>, service: Router) -> hyper::Result<()> {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD as usize);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD1);
     builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await
 }
 
@@ -81,6 +81,8 @@ async fn serve_http2(stream: TlsStream<TcpStream>, service: Router) -> hyper::Re
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD)
         .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_MISTAKES)
+        .max_frame_size(MAX_FRAME)
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE);
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));

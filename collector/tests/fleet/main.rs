@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail at once")]
 
 mod disk;
+mod floods;
 mod kills;
 mod questions;
+mod reports;
 mod scrapes;
 mod support;
 

@@ -317,3 +317,10 @@ pub(crate) fn rest(stream: &mut std::net::TcpStream) -> Vec<u8> {
     drop(stream.read_to_end(&mut bytes));
     bytes
 }
+
+/// The most memory that a process had, bytes.
+pub(crate) fn peak_memory(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}

@@ -8,7 +8,7 @@ mod support;
 
 use std::sync::atomic::Ordering;
 
-use support::{Collector, Host, acknowledged, now, wait};
+use support::{Collector, Host, acknowledged, now, peak_memory, wait};
 
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// Twenty records a second: a busy host.
@@ -54,11 +54,4 @@ fn an_hour_without_a_collector_arrives_once_oldest_first_and_in_little_memory() 
         .collect();
     assert_eq!(order, (1..=RECORDS + 1).collect::<Vec<_>>());
     assert!(collector.findings("suspect-sensor").is_empty(), "{:?}", collector.findings("suspect-sensor"));
-}
-
-/// The most memory that a process had, bytes.
-fn peak_memory(process: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }

@@ -32,7 +32,7 @@ enum Verb {
     System {
         /// The package that is installed first
         #[arg(long)]
-        old: PathBuf,
+        built: PathBuf,
         /// The package that it is upgraded to
         #[arg(long)]
         new: PathBuf,
@@ -48,8 +48,8 @@ fn main() -> Result<()> {
     match Arguments::parse().verb {
         Verb::Needs { smoke } => guest::needs(smoke)?.iter().for_each(|path| println!("{}", path.display())),
         Verb::Run { smoke } => guest::run(smoke, &mut std::io::stdout())?,
-        Verb::System { old, new, program, tests } => {
-            guest::system(&old, &new, &program, &tests, &mut std::io::stdout())?;
+        Verb::System { built, new, program, tests } => {
+            guest::system(&built, &new, &program, &tests, &mut std::io::stdout())?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{client::Runtime, paths, setup};
 
+mod guide;
 mod package;
 mod plan;
 mod tier;
@@ -86,12 +87,18 @@ pub fn run(smoke: bool, out: &mut impl Write) -> Result<()> {
     tell(&Line::Done)
 }
 
-/// Runs what needs a system with systemd: the package, first `old` and then `new`, and the tests named `tests` of the
-/// test program `program`.
-pub fn system(old: &Path, new: &Path, program: &Path, tests: &[String], out: &mut impl Write) -> Result<()> {
+/// Runs what needs a system with systemd: the packages that were built in the folder `built` as docs/deploy.md there
+/// says, the sensor's next version `new`, and the tests named `tests` of the test program `program`.
+pub fn system(
+    built: &Path,
+    new: &Path,
+    program: &Path,
+    tests: &[String],
+    out: &mut impl Write,
+) -> Result<()> {
     let mut tell = |line: &Line| tell(out, line);
     tell(&Line::Kernel(kernel()?))?;
-    tell(&Line::Package(step("package", package::run(old, new))))?;
+    tell(&Line::Package(step("package", package::run(built, new))))?;
     for name in tests {
         tell(&Line::Test(step(name, test(program, name))))?;
     }

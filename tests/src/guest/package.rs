@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use proto::v1::Record;
 
+use super::guide::Guide;
 use crate::{
     client::{Client, Runtime},
     sandbox::{Network, Sandbox},
@@ -22,50 +23,64 @@ use crate::{
 const UNIT: &str = "keywitness.service";
 /// Where the unit keeps its log and its key.
 const STATE: &str = "/var/lib/keywitness";
+/// Where the guide puts a fleet key that is given.
+const CONFIGURATION: &str = "/etc/keywitness";
+const DROP_INS: &str = "/etc/systemd/system/keywitness.service.d";
 /// Where packages put files.
 const FOLDERS: [&str; 4] = ["/etc", "/opt", "/usr", "/var"];
-/// What changes by itself, and what dpkg keeps of any package.
-const APART: [&str; 5] =
-    ["/var/cache", "/var/lib/dpkg", "/var/log", "/var/lib/systemd/timers", "/var/lib/systemd/random-seed"];
+/// What changes by itself, what apt and dpkg keep of any package, and what systemd makes for any unit with a user made
+/// for each run.
+const APART: [&str; 8] = [
+    "/var/cache",
+    "/var/lib/apt",
+    "/var/lib/dpkg",
+    "/var/log",
+    "/var/lib/systemd/timers",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/private",
+    "/var/tmp",
+];
+/// Where systemd keeps a collector's files.
+const COLLECTED: &str = "/var/lib/private/keywitness-collector";
 /// Time the unit has to start or end, and a call to be in the log.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Everything from the first installation of `old` over the upgrade to `new` to the purge; gives what was seen.
-pub(super) fn run(old: &Path, new: &Path) -> Result<Vec<String>> {
+/// Everything from the first installation of the packages in `built`, as the guide there says, over the upgrade to
+/// `new` to the purge; gives what was seen.
+pub(super) fn run(built: &Path, new: &Path) -> Result<Vec<String>> {
     let (files, programs) = (files()?, programs()?);
+    let guide = Guide::open(built)?;
     let sandbox = Sandbox::new(Network::Shared)?;
     let server = Server::start(&sandbox)?;
     let mut told = Vec::new();
 
-    dpkg(&["--install", text(old)?])?;
+    guide.run("One host in two minutes")?;
     let first = started()?;
     told.push(format!("installed {}, started: {}", version()?, property("StatusText")?));
-    told.push(attributed(&sandbox, &server, "installed")?);
+    told.push(attributed(&sandbox, &server, "installed", STATE)?);
 
-    let stop = AtomicBool::new(false);
-    let calls = std::thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            let mut calls = 0;
-            while !stop.load(Ordering::Relaxed) {
-                curl().run(&sandbox, None, &curl().key("load"), "load")?;
-                calls += 1;
-            }
-            anyhow::Ok(calls)
-        });
-        let upgraded = dpkg(&["--install", text(new)?]);
-        stop.store(true, Ordering::Relaxed);
-        let calls = load.join().map_err(|_| anyhow::anyhow!("the load failed"))?;
-        upgraded.and(calls)
-    })?;
+    let calls = upgraded_under_load(&sandbox, new)?;
     let second = started()?;
     ensure!(first != second, "the upgrade did not start the sensor anew");
     told.push(format!("upgraded to {} during {calls} calls, started again", version()?));
-    told.push(attributed(&sandbox, &server, "upgraded")?);
+    told.push(attributed(&sandbox, &server, "upgraded", STATE)?);
     keywitness(&["log", "verify"])?;
 
-    dpkg(&["--purge", "keywitness"])?;
-    let left: Vec<String> =
-        self::files()?.difference(&files).map(|path| path.display().to_string()).collect();
+    let page = guide.run("Metrics")?;
+    ensure!(page.contains("keywitness_hook_attached"), "no metrics: {page}");
+    std::fs::write(built.join("fleet.key"), format!("kwfk1-{}\n", "5".repeat(64)))?;
+    guide.run("One fleet key on several hosts")?;
+    started()?;
+    told.push(attributed(&sandbox, &server, "given-key", CONFIGURATION)?);
+    told.push(collected(&guide, &sandbox, &server)?);
+
+    guide.run("Removing")?;
+    // As the guide says, what others added to the unit stays.
+    std::fs::remove_dir_all(DROP_INS).with_context(|| format!("cannot remove {DROP_INS}"))?;
+    ensure!(!Path::new(COLLECTED).exists(), "after the purge {COLLECTED} is left");
+    let left = self::files()?;
+    let left = left.difference(&files).filter(|path| !path.starts_with(built));
+    let left: Vec<String> = left.map(|path| path.display().to_string()).collect();
     ensure!(left.is_empty(), "after the purge there is left: {}", left.join(", "));
     wait::until("the kernel to free the programs", LIMIT, || {
         Ok((self::programs()? == programs).then_some(()))
@@ -74,8 +89,38 @@ pub(super) fn run(old: &Path, new: &Path) -> Result<Vec<String>> {
     Ok(told)
 }
 
-/// Makes one call and finds it in the log with everything right.
-fn attributed(sandbox: &Sandbox, server: &Server<'_>, model: &str) -> Result<String> {
+/// Installs `new` while calls are made, and gives how many were.
+fn upgraded_under_load(sandbox: &Sandbox, new: &Path) -> Result<usize> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut calls = 0;
+            while !stop.load(Ordering::Relaxed) {
+                curl().run(sandbox, None, &curl().key("load"), "load")?;
+                calls += 1;
+            }
+            anyhow::Ok(calls)
+        });
+        let upgraded = dpkg(&["--install", text(new)?]);
+        stop.store(true, Ordering::Relaxed);
+        let calls = load.join().map_err(|_| anyhow::anyhow!("the load failed"))?;
+        upgraded.and(calls)
+    })
+}
+
+/// Starts a collector and has the sensor send to it, and finds a call there.
+fn collected(guide: &Guide, sandbox: &Sandbox, server: &Server<'_>) -> Result<String> {
+    guide.run("A collector for several hosts")?;
+    started()?;
+    attributed(sandbox, server, "collected", CONFIGURATION)?;
+    wait::until("the call at the collector", LIMIT, || {
+        Ok(guide.run("Questions to the collector")?.contains("collected").then_some(()))
+    })?;
+    Ok("the collector was installed and has the call that was made after".to_owned())
+}
+
+/// Makes one call and finds it in the log with everything right, the key's fingerprint by the fleet key in that folder.
+fn attributed(sandbox: &Sandbox, server: &Server<'_>, model: &str, fleet_key: &str) -> Result<String> {
     let client = curl();
     let key = client.key(model);
     let finished = client.run(sandbox, None, &key, model)?;
@@ -91,7 +136,7 @@ fn attributed(sandbox: &Sandbox, server: &Server<'_>, model: &str) -> Result<Str
     let tokens = call.tokens.clone().unwrap_or_default();
     let provider = call.endpoint.clone().unwrap_or_default().provider;
     ensure!(process.pid == finished.pid && Path::new(&process.exe) == finished.exe, "{process:?}");
-    ensure!(credential.fingerprint == fingerprint(Path::new(STATE), &key)?, "{credential:?}");
+    ensure!(credential.fingerprint == fingerprint(Path::new(fleet_key), &key)?, "{credential:?}");
     ensure!(provider == "openai" && call.request_id == truth.request_id, "{call:?}");
     ensure!((tokens.input, tokens.output) == (truth.input_tokens, truth.output_tokens), "{tokens:?}");
     ensure!(call.binding == "client_random", "{call:?}");

@@ -1,5 +1,5 @@
-//! A whole Debian in a machine: systemd, containerd, cgroup v2 alone. The package is installed, upgraded and removed
-//! there, and tests that need pods run.
+//! A whole Debian in a machine: systemd, containerd, cgroup v2 alone. The release packages are installed, upgraded and
+//! removed there as docs/deploy.md says, and tests that need pods run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,14 +34,20 @@ const TESTS: [&str; 2] = [
 ];
 /// Longest run.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// Where the packages are in the system.
-const OLD: &str = "/opt/old.deb";
+/// The folder in the system where packages are as after `cargo xtask deb`, and where the next version is.
+const BUILT: &str = "/opt/keywitness";
 const NEW: &str = "/opt/new.deb";
+/// The guide that is followed there.
+const GUIDE: &str = "docs/deploy.md";
+/// Names of the system: of the sensor's and, in docs/deploy.md, the collector's host.
+const HOSTS: &str = "127.0.0.1 localhost web-1 collector.example\n";
+const HOST: &str = "web-1\n";
 
 /// Boots a whole system with `kernel` and gives the raw report; an error names everything that went wrong.
 pub(super) fn check(kernel: &Kernel, folder: &Path, interrupt: &Interrupt) -> Result<PathBuf> {
     let image = kernel.fetch(folder)?;
     let disk = disk(folder)?;
+    deb::build()?;
     let archive = archive(folder, &image)?;
     say(format_args!("booting a whole system with {} ({})", kernel.name, image.release()));
     let machine = Machine {
@@ -118,9 +124,15 @@ fn archive(folder: &Path, image: &Image) -> Result<PathBuf> {
         }
     }
     say("packing the Debian packages");
-    tree.put(&deb::package(false, None)?, &system(Path::new(OLD)))?;
-    tree.put(&deb::package(false, Some(NEXT_VERSION))?, &system(Path::new(NEW)))?;
-    tree.write("/payload/etc/hosts", "127.0.0.1 localhost\n")?;
+    tree.put(&workspace::root().join(GUIDE), &system(&Path::new(BUILT).join(GUIDE)))?;
+    for of in [deb::SENSOR, deb::COLLECTOR] {
+        let package = deb::package(of, None)?;
+        let name = package.file_name().context("a package without a name")?;
+        tree.put(&package, &system(&Path::new(BUILT).join("target/debian").join(name)))?;
+    }
+    tree.put(&deb::package(deb::SENSOR, Some(NEXT_VERSION))?, &system(Path::new(NEW)))?;
+    tree.write("/payload/etc/hosts", HOSTS)?;
+    tree.write("/payload/etc/hostname", HOST)?;
     tree.write("/payload/etc/systemd/system/guest.service", &unit(&guest, &test))?;
     tree.script("/init", &init(&modules))?;
     let archive = folder.join("system.cpio");
@@ -200,8 +212,8 @@ fn unit(guest: &Path, test: &Path) -> String {
          Environment=CARGO_TARGET_DIR={target} KEYWITNESS_PATIENCE={PATIENCE} LANG=C.UTF-8 HOME=/root\n\
          Environment=PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin\n\
          ExecStartPre=/bin/stty -F /dev/ttyS1 raw\n\
-         ExecStart={guest} system --old {OLD} --new {NEW} --program {test} {tests}\n\
-         ExecStopPost=-/bin/sh -c 'journalctl --no-pager --lines 40 --unit guest --unit keywitness >/dev/ttyS0'\n\
+         ExecStart={guest} system --built {BUILT} --new {NEW} --program {test} {tests}\n\
+         ExecStopPost=-/bin/sh -c 'journalctl --no-pager --lines 40 --unit guest --unit keywitness --unit keywitness-collector >/dev/ttyS0'\n\
          ExecStopPost=/bin/systemctl poweroff --force\n",
         target = workspace::target_dir().display(),
         guest = guest.display(),
