@@ -17,6 +17,17 @@ const FUNCTIONS: [(&[u8], Role); 2] =
 const MAX_FUNCTIONS: u64 = 4 << 20;
 /// Where linkers put the table.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+/// Where it is among other things, when a C linker has the last word and Go is older than 1.26.
+const AMONG_OTHERS: &str = ".data.rel.ro";
+/// What every Go program has.
+const BUILD_INFO: &str = ".go.buildinfo";
+/// What the table is aligned to, bytes.
+const ALIGNED: usize = 32;
+/// How the header goes on behind its first word: instructions of one byte, pointers of eight.
+const HEADER: [u8; 4] = [0, 0, 1, 8];
+/// Where `moduledata` is since Go 1.26, and in it the start of the code (runtime/symtab.go).
+const MODULE: &str = ".go.module";
+const MODULE_TEXT: u64 = 176;
 /// Instructions in which the entry compares the stack with its limit.
 const PROLOGUE: usize = 4;
 /// `R_X86_64_RELATIVE`.
@@ -38,23 +49,38 @@ pub(crate) fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Unreadable> {
     if !elf.is_x86_64() {
         return Ok(Vec::new());
     }
-    let Some(section) = SECTIONS.iter().find_map(|name| elf.section(name)) else { return Ok(Vec::new()) };
+    let own = SECTIONS.iter().find_map(|name| elf.section(name));
+    let among = || elf.section(BUILD_INFO).and_then(|_| elf.section(AMONG_OTHERS));
+    let Some(section) = own.or_else(among) else { return Ok(Vec::new()) };
     within("function table", section.size, crate::MAX_TABLE)?;
-    let table = elf.at_offset(section.offset, section.size).ok_or(Unreadable::Malformed("function table"))?;
-    let text_start = |value: u64| relocated(elf, section.address + 24).unwrap_or(value);
-    Ok(find(elf, &table, text_start).unwrap_or_default())
+    let bytes = elf.at_offset(section.offset, section.size).ok_or(Unreadable::Malformed("function table"))?;
+    let begins = |at: &usize| bytes.get(*at..).is_some_and(|rest| version(rest).is_some());
+    let first = (section.address.wrapping_neg() % ALIGNED as u64) as usize;
+    let at = match own {
+        Some(_) => Some(0),
+        None => (first..bytes.len()).step_by(ALIGNED).find(begins),
+    };
+    let table = at.and_then(|at| find(elf, section.address + at as u64, bytes.get(at..)?));
+    Ok(table.unwrap_or_default())
 }
 
-fn find(elf: &Elf<'_>, table: &[u8], text_start: impl Fn(u64) -> u64) -> Option<Vec<Function>> {
-    let version = match (u32_at(table, 0)?, table.get(4..8)?) {
-        (0xffff_fff1 | 0xffff_fff0, [0, 0, 1, 8]) => Version::Go118,
-        (0xffff_fffa, [0, 0, 1, 8]) => Version::Go116,
-        _ => return None,
-    };
+/// The version of the table that begins with `bytes`.
+fn version(bytes: &[u8]) -> Option<Version> {
+    match u32_at(bytes, 0)? {
+        _ if bytes.get(4..8)? != HEADER => None,
+        0xffff_fff1 | 0xffff_fff0 => Some(Version::Go118),
+        0xffff_fffa => Some(Version::Go116),
+        _ => None,
+    }
+}
+
+/// The functions by the table at `address`.
+fn find(elf: &Elf<'_>, address: u64, table: &[u8]) -> Option<Vec<Function>> {
+    let version = version(table)?;
     let word = |index: usize| u64_at(table, 8 + index * 8);
     let count = word(0).filter(|count| *count <= MAX_FUNCTIONS)?;
     let (text, names, rows) = match version {
-        Version::Go118 => (text_start(word(2)?), word(3)?, word(7)?),
+        Version::Go118 => (text(elf, address, word(3)?)?, word(3)?, word(7)?),
         Version::Go116 => (0, word(2)?, word(6)?),
     };
     let rows = table.get(usize::try_from(rows).ok()?..)?;
@@ -96,6 +122,24 @@ fn function(elf: &Elf<'_>, range: Range<u64>, role: Role) -> Option<Function> {
         library: Library::Go,
         method: Method::GoTable,
     })
+}
+
+/// Where the code begins: until Go 1.25 the table at `table` says it, now the module that names this table and, first of
+/// its parts, the names.
+fn text(elf: &Elf<'_>, table: u64, names: u64) -> Option<u64> {
+    let told = loaded(elf, table.checked_add(24)?)?;
+    if told != 0 {
+        return Some(told);
+    }
+    let module = elf.section(MODULE)?.address;
+    let is_of_table =
+        loaded(elf, module)? == table && loaded(elf, module.checked_add(8)?)? == table.checked_add(names)?;
+    is_of_table.then(|| loaded(elf, module.checked_add(MODULE_TEXT)?))?
+}
+
+/// The pointer at `address` of a loaded program, less its base.
+fn loaded(elf: &Elf<'_>, address: u64) -> Option<u64> {
+    relocated(elf, address).or_else(|| u64_at(&elf.at_address(address, 8)?, 0))
 }
 
 /// What the dynamic linker will put at `address` of a position-independent program, less its base.

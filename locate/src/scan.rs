@@ -222,10 +222,11 @@ pub(crate) fn operands(elf: &Elf<'_>, targets: &[u64]) -> Vec<(u64, u64)> {
     found
 }
 
-/// Whether a near call leads to `start`.
+/// Whether a near call leads to `start`, or the linker left a pointer to it, as for what is called through a register.
 pub(crate) fn is_called(elf: &Elf<'_>, start: u64) -> bool {
     let range = start..start.saturating_add(1);
-    !calls_into(elf, std::slice::from_ref(&range)).is_empty()
+    !slots(elf, |target| target == start).is_empty()
+        || !calls_into(elf, std::slice::from_ref(&range)).is_empty()
 }
 
 /// Where near calls (x86-64) lead that lead into one of `ranges`, directly or through a pointer of the global

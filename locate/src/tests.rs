@@ -1,6 +1,7 @@
 //! The locators on small files made here, whole and broken.
 
 mod aead;
+mod golang;
 
 use proptest::prelude::*;
 
@@ -228,38 +229,6 @@ fn unwind(starts: &[u64], ends: &[u64]) -> Part {
     (".eh_frame_hdr", OTHER, header)
 }
 
-/// A Go program of 1.18 or later.
-fn go(magic: u32, prologue: &[u8]) -> (Vec<u8>, [u64; 2]) {
-    let names = b"\0crypto/tls.(*Conn).Write\0crypto/tls.(*Conn).Read\0";
-    let mut code = Code::default();
-    let mut starts = Vec::new();
-    for _ in 0..2 {
-        starts.push(code.fill());
-        code.put(prologue).put(&[0x76, 0x01, 0xc3, 0xc3]); // jbe over one return
-    }
-    let end = code.fill();
-    let mut table = magic.to_le_bytes().to_vec();
-    table.extend([0, 0, 1, 8]);
-    let rows = 72 + names.len() as u64;
-    for word in [2, 0, TEXT, 72, 0, 0, 0, rows] {
-        table.extend(u64::to_le_bytes(word));
-    }
-    table.extend(names);
-    let functions = (4 * 5) as u32;
-    for (index, start) in starts.iter().enumerate() {
-        table.extend(((start - TEXT) as u32).to_le_bytes());
-        table.extend((functions + 8 * index as u32).to_le_bytes());
-    }
-    table.extend(((end - TEXT) as u32).to_le_bytes());
-    for name in [1u32, 26] {
-        table.extend(0u32.to_le_bytes());
-        table.extend(name.to_le_bytes());
-    }
-    (image(&[(".text", TEXT, code.0), (".gopclntab", OTHER, table)]), [starts[0], starts[1]])
-}
-
-const REGISTERS: &[u8] = &[0x49, 0x3b, 0x66, 0x10]; // cmp rsp, [r14+0x10]
-
 fn symbols(section: [&'static str; 2], names: &[(&str, u64)]) -> Vec<Part> {
     let (mut table, mut strings) = (vec![0; 24], vec![0]);
     for (name, address) in names {
@@ -341,6 +310,19 @@ fn functions_that_the_unwind_tables_leave_out_are_found_without() {
 }
 
 #[test]
+fn what_is_called_through_a_register_is_a_function_by_the_pointer_to_it() {
+    let (mut code, [write, read]) = boring_code(Boring { recent: false, relative: true });
+    let call = code.0.iter().rposition(|byte| *byte == 0xe8).unwrap();
+    code.0[call..call + 5].fill(0x90);
+    let table = unwind(&[read, write], &[write, TEXT + call as u64]);
+    let parts = [(".rodata", RODATA, PATH.to_vec()), (".text", TEXT, code.0), table];
+    assert_eq!(found(&image(&parts)), []);
+    let pointer = (".got", OTHER + 0x1000, write.to_le_bytes().to_vec());
+    let file = image(&[parts.as_slice(), &[pointer]].concat());
+    assert_eq!(entries(&file), [(Role::Write, write), (Role::Read, read + 4)]);
+}
+
+#[test]
 fn inner_functions_of_openssl_3_are_found_with_the_argument_of_their_count() {
     for (flags, count) in [(false, Count::Through(3)), (true, Count::Through(4))] {
         let (file, [write, read]) = open(flags);
@@ -355,19 +337,6 @@ fn a_name_without_the_path_of_its_source_file_is_not_openssl() {
     let (mut file, _) = open(false);
     file[0x1000..0x1010].fill(b'x');
     assert_eq!(found(&file), []);
-}
-
-#[test]
-fn go_is_read_by_its_function_table_and_only_with_arguments_in_registers() {
-    for magic in [0xffff_fff0, 0xffff_fff1] {
-        let (file, [write, read]) = go(magic, REGISTERS);
-        assert_eq!(entries(&file), [(Role::Write, write), (Role::Read, read)]);
-        let one = &found(&file)[1];
-        assert_eq!((one.abi, one.returns.len()), (Abi::Go, 2));
-        assert_eq!(one.returns, [one.entry + 6, one.entry + 7]);
-    }
-    assert_eq!(found(&go(0xffff_fff1, &[0x48, 0x3b, 0x61, 0x10]).0), []); // cmp rsp, [rcx+0x10]
-    assert_eq!(found(&go(0xffff_fffb, REGISTERS).0), []);
 }
 
 #[test]
@@ -411,7 +380,7 @@ fn a_debug_file_counts_only_with_the_same_build_id() {
 /// Files, and where their functions begin.
 fn samples() -> Vec<(Vec<u8>, Vec<u64>)> {
     let how = |recent, relative| boring(Boring { recent, relative });
-    let pairs = [how(false, false), how(true, true), open(false), open(true), go(0xffff_fff1, REGISTERS)];
+    let pairs = [how(false, false), how(true, true), open(false), open(true), golang::program(0xffff_fff1)];
     let mut all: Vec<_> = pairs.into_iter().map(|(file, starts)| (file, starts.to_vec())).collect();
     all.extend([aead::state(), aead::pieces(aead::LABEL)]);
     all

@@ -13,7 +13,7 @@ use crate::paths;
 mod agents;
 mod matrix;
 
-pub use agents::{AGENTS, Agent, agent, agents};
+pub use agents::{AGENTS, Agent, MORE_AGENTS, agent, agents};
 pub use matrix::matrix;
 
 /// Debian packages the end-to-end tests and benchmarks need.
@@ -50,14 +50,22 @@ pub fn python() -> PathBuf {
     folder().join("venv/bin/python")
 }
 
-/// The module of grpcio with its TLS library.
-pub fn grpcio() -> Result<PathBuf> {
-    let versions = std::fs::read_dir(folder().join("venv/lib"))?.flatten();
+/// The interpreter that has clients of only the whole matrix.
+pub fn more_python() -> PathBuf {
+    folder().join("more/bin/python")
+}
+
+/// The module with the TLS library of the Python program `python`, in `package` below its packages.
+pub fn python_module(python: &Path, package: &str) -> Result<PathBuf> {
+    let environment = python.ancestors().nth(2).unwrap_or(python);
+    let versions = std::fs::read_dir(environment.join("lib"))?.flatten();
     let modules =
-        versions.flat_map(|version| std::fs::read_dir(version.path().join("site-packages/grpc/_cython")));
+        versions.flat_map(|version| std::fs::read_dir(version.path().join("site-packages").join(package)));
     let mut files = modules.flatten().flatten().map(|entry| entry.path());
     let is_module = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "so");
-    files.find(is_module).context("grpcio is not installed: run `cargo xtask setup --tests`")
+    files
+        .find(is_module)
+        .with_context(|| format!("{package} is not installed: run `cargo xtask setup --tests`"))
 }
 
 /// Installs the pinned Python and Node clients unless they are there already.
@@ -92,9 +100,14 @@ pub fn quic_python() -> Result<PathBuf> {
     Ok(folder().join("quic/bin/python"))
 }
 
+/// A list of pinned Python packages.
+fn list(name: &str) -> PathBuf {
+    paths::repository().join("tests/clients").join(name)
+}
+
 /// The pinned Python packages of a list in an environment of their own.
 fn packages(list: &str, stamp: &str, environment: &str, what: &str) -> Result<()> {
-    let (list, to) = (paths::repository().join("tests/clients").join(list), folder());
+    let (list, to) = (self::list(list), folder());
     let _lock = lock(&to)?;
     step(&to.join(stamp), std::slice::from_ref(&list), what, || {
         let venv = to.join(environment);

@@ -144,7 +144,11 @@ fn grpcio_has_no_wrong_pair() -> Result<()> {
     // Its TLS library is in a module of Python, which is found when a process that has it calls.
     let client = Client { runtime: Runtime::Python, script: "grpc_call.py", mode: "plain", provider: "x_ai" };
     client.run(&sandbox, None, &keys::xai("first"), "first")?;
-    sensor.wait_until_probed(&setup::grpcio()?, "boringssl.error_sites", SETTLE)?;
+    sensor.wait_until_probed(
+        &setup::python_module(&setup::python(), "grpc/_cython")?,
+        "boringssl.error_sites",
+        SETTLE,
+    )?;
     observe_by(sensor, &server, &sandbox, Runtime::Python, GRPC, "grpcio", CONNECTIONS)
 }
 

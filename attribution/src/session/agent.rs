@@ -25,10 +25,18 @@ impl Agents {
 
     /// The agent that a process with this executable and these arguments (the program's own name first) is.
     pub fn find(&self, exe: &str, args: &[String]) -> Option<Arc<str>> {
-        let exe = exe.strip_suffix(" (deleted)").unwrap_or(exe);
-        let found = self.agents.iter().find(|(_, programs)| programs.iter().any(|one| one.fits(exe, args)));
+        let exe = plain(exe.strip_suffix(" (deleted)").unwrap_or(exe));
+        let found = self.agents.iter().find(|(_, programs)| programs.iter().any(|one| one.fits(&exe, args)));
         found.map(|(id, _)| id.clone())
     }
+}
+
+/// The path as its maker means it: npm packages name the program for every system alike, and hide the copy that their
+/// script starts.
+fn plain(exe: &str) -> String {
+    let exe = exe.strip_suffix(".exe").unwrap_or(exe);
+    let (folder, name) = exe.rsplit_once('/').unwrap_or(("", exe));
+    format!("{folder}/{}", name.strip_prefix('.').unwrap_or(name))
 }
 
 impl ProgramEntry {
@@ -83,6 +91,11 @@ mod tests {
         for (line, agent) in [
             ("/home/u/.local/share/claude/versions/2.1.9 claude -p", "claude-code"),
             ("/usr/bin/claude claude", "claude-code"),
+            ("/usr/lib/node_modules/@anthropic-ai/claude-code/bin/claude.exe claude -p", "claude-code"),
+            ("/usr/lib/node_modules/cline/bin/.cline cline task", "cline"),
+            ("/usr/bin/node node /usr/bin/qwen -p", "qwen-code"),
+            ("/usr/lib/node_modules/@sourcegraph/amp/node_modules/@ampcode/cli/bin/amp.exe amp", "amp"),
+            ("/usr/lib/node_modules/@kilocode/cli-linux-x64/bin/kilo kilo run", "kilo"),
             ("/usr/bin/node node /usr/lib/node_modules/@anthropic-ai/claude-code/cli.js", "claude-code"),
             ("/usr/bin/node node --no-warnings --enable-source-maps /usr/local/bin/claude", "claude-code"),
             ("/usr/bin/node node /usr/lib/node_modules/@openai/codex/bin/codex.js exec", "codex"),
@@ -104,6 +117,8 @@ mod tests {
             "/usr/bin/node node server.js claude",
             "/usr/bin/node node /srv/app/cli.js",
             "/usr/bin/goose goose up",
+            "/usr/bin/kilo kilo notes.txt",
+            "/usr/bin/amp amp notes.txt",
             "/usr/bin/python3 python3 run.py -m aider",
             "/usr/bin/python3 python3 -c aider",
             "/usr/bin/vim vim /usr/local/bin/codex",

@@ -267,8 +267,12 @@ impl Default for Tls {
     fn default() -> Self {
         let known = [
             "amp",
+            "amp.exe",
             "bun",
             "claude*",
+            "cline",
+            ".cline",
+            "codebuff",
             "codex*",
             "copilot",
             "crush",
@@ -276,9 +280,14 @@ impl Default for Tls {
             "deno",
             "droid",
             "goose",
+            "goosed",
+            "kilo",
+            ".kilo",
             "kimi",
+            "kiro-cli*",
             "node",
             "opencode*",
+            ".opencode",
             "python3*",
         ];
         Self {

@@ -15,12 +15,37 @@ use crate::{
 };
 
 /// Where executables for every user are.
-const EVERYBODY: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/bin"];
+const EVERYBODY: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/opt/bin", "/home/linuxbrew/.linuxbrew/bin"];
 /// Where installers put them for one user, below the home folder.
-const ONE_USER: [&str; 7] =
-    [".local/bin", ".bun/bin", ".cargo/bin", ".deno/bin", ".npm-global/bin", ".opencode/bin", "bin"];
-/// Where nvm puts one folder for each version of Node, below the home folder.
-const NODE_VERSIONS: &str = ".nvm/versions/node";
+const ONE_USER: [&str; 12] = [
+    ".amp/bin",
+    ".bun/bin",
+    ".cargo/bin",
+    ".claude/local",
+    ".deno/bin",
+    ".local/bin",
+    ".npm-global/bin",
+    ".opencode/bin",
+    ".volta/bin",
+    ".yarn/bin",
+    "bin",
+    "go/bin",
+];
+/// Where they put one folder for each version, below the home folder, and where in that the executables are: Node, a
+/// Python with OpenSSL inside, an agent that brings its own Node, and what Copilot unpacks to call models with.
+const VERSIONS: [(&str, &str); 7] = [
+    (".nvm/versions/node", "bin"),
+    (".local/share/fnm/node-versions", "installation/bin"),
+    (".local/share/mise/installs/node", "bin"),
+    (".asdf/installs/nodejs", "bin"),
+    (".local/share/uv/python", "bin"),
+    (".local/share/cursor-agent/versions", ""),
+    (COPILOT, "prebuilds/linux-x64"),
+];
+/// Where Copilot unpacks itself, below the home folder.
+const COPILOT: &str = ".cache/copilot/pkg/linux-x64";
+/// What does so for it: no program, but a module of Node with a TLS library of its own.
+const MODULE: &str = "runtime.node";
 /// Where npm puts packages.
 const PACKAGES: &str = "node_modules";
 /// Names that are looked at in one go, in all folders and packages.
@@ -33,17 +58,24 @@ const MAX_FOUND: usize = 128;
 /// Paths of the executables of `known`.
 pub(super) fn installed(known: &[KnownExecutable]) -> Vec<PathBuf> {
     let homes = homes();
-    let of_one = homes.iter().flat_map(|home| {
-        let versions = entries(&home.join(NODE_VERSIONS)).map(|version| version.join("bin"));
-        ONE_USER.map(|folder| home.join(folder)).into_iter().chain(versions)
-    });
-    let folders = EVERYBODY.map(PathBuf::from).into_iter().chain(of_one);
+    let folders = EVERYBODY.map(PathBuf::from).into_iter().chain(homes.iter().flat_map(|home| of_user(home)));
     within(folders.take(MAX_FOLDERS), known)
+}
+
+/// Folders of one user with executables.
+fn of_user(home: &Path) -> Vec<PathBuf> {
+    let versions = VERSIONS.iter().flat_map(|(folder, below)| {
+        entries(&home.join(folder)).map(|version| version.join(below)).collect::<Vec<_>>()
+    });
+    ONE_USER.iter().map(|folder| home.join(folder)).chain(versions).collect()
 }
 
 /// The same for given folders.
 fn within(folders: impl Iterator<Item = PathBuf>, known: &[KnownExecutable]) -> Vec<PathBuf> {
-    let is_known = |path: &Path| known.iter().any(|known| known.fits(&path.to_string_lossy()));
+    let is_known = |path: &Path| {
+        known.iter().any(|known| known.fits(&path.to_string_lossy()))
+            || path.file_name().is_some_and(|name| name == MODULE)
+    };
     let mut left = MAX_NAMES;
     let mut packages = HashSet::new();
     let mut found = Vec::new();
@@ -135,5 +167,24 @@ mod tests {
         let mut found = within([bin.clone(), root.path().join("none")].into_iter(), &known);
         found.sort();
         assert_eq!(found, [bin.join("agent"), bin.join("plain"), native]);
+    }
+
+    #[test]
+    fn every_version_of_a_users_node_and_what_copilot_unpacked_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let all = [
+            ".cache/copilot/pkg/linux-x64/1.0.102/prebuilds/linux-x64/runtime.node",
+            ".local/share/cursor-agent/versions/2026.1/node",
+            ".nvm/versions/node/v20.1.0/bin/node",
+            ".nvm/versions/node/v22.2.0/bin/node",
+        ];
+        let mut all = all.map(|path| home.path().join(path));
+        all.iter().for_each(|path| put(path, 0o755));
+        put(&home.path().join(".cache/copilot/pkg/linux-x64/1.0.102/prebuilds/linux-x64/other.node"), 0o755);
+        let known = [KnownExecutable::try_from("node".to_owned()).unwrap()];
+        let mut found = within(of_user(home.path()).into_iter(), &known);
+        found.sort();
+        all.sort();
+        assert_eq!(found, all);
     }
 }

@@ -24,6 +24,8 @@ const GIT_HELPER: &str = "/usr/lib/git-core/git-remote-https";
 pub enum Runtime {
     /// The virtual environment's interpreter.
     Python,
+    /// The interpreter with the packages of only the whole matrix.
+    MorePython,
     /// Node from `PATH`.
     Node,
     /// A shell that becomes curl.
@@ -82,6 +84,7 @@ impl Runtime {
         match self {
             Self::Python if setup::python().is_file() => Ok(setup::python()),
             Self::Python => bail!("the test clients are not installed: run `cargo xtask setup`"),
+            Self::MorePython => Ok(setup::more_python()),
             Self::Node => paths::on_path("node"),
             Self::Curl | Self::Wget | Self::Git | Self::Agent(_) => Ok("/bin/sh".into()),
             Self::Java => paths::on_path("java"),

@@ -32,8 +32,12 @@ pub use table::{document, terminal};
 /// Time records have to arrive after the last call.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// The client whose TLS library is in a module of Python.
-const GRPCIO: &str = "grpc_call.py";
+/// Scripts whose TLS library is in a module of Python, with their mode (none: every one) and the folder of the module.
+const MODULES: [(&str, &str, &str); 3] = [
+    ("grpc_call.py", "", "grpc/_cython"),
+    ("module_call.py", "curl_cffi", "curl_cffi"),
+    ("module_call.py", "rnet", "rnet"),
+];
 
 /// What is shown where no flow names a method.
 const UNNAMED: &str = "each process ended before it was looked at";
@@ -161,8 +165,12 @@ impl Row {
     /// and one that ends at once may be gone before it is looked at.
     fn wait(&self, sensor: &Sensor) {
         let Expected::Read(method) = self.expected else { return };
-        let probed = if self.script == GRPCIO {
-            setup::grpcio().and_then(|module| sensor.wait_until_probed(&module, method, SETTLE))
+        let module = MODULES.iter().find(|(script, mode, _)| {
+            *script == self.script && (mode.is_empty() || self.modes.contains(mode))
+        });
+        let probed = if let Some((_, _, package)) = module {
+            let module = self.runtime.program().and_then(|python| setup::python_module(&python, package));
+            module.and_then(|module| sensor.wait_until_probed(&module, method, SETTLE))
         } else if self.stack.contains("shared") || !self.runtime.exe().is_ok_and(|exe| exe.is_file()) {
             // Libraries that others use, too, are probed from the start.
             Ok(())

@@ -40,12 +40,19 @@ const NODE: &[&str] = &["node", "--version"];
 const GO_VERSION: &[&str] = &["go", "version"];
 const PYTHON: &str = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))";
 
-/// Coding agents; their mode is their name.
+/// A coding agent; its mode is its name.
+fn agent(
+    name: &'static str,
+    stack: &'static str,
+    modes: &'static [&'static str; 1],
+    provider: &'static str,
+    expected: Expected,
+) -> Row {
+    Row { provider, ..row(name, stack, Runtime::Agent(modes[0]), "agent_call.sh", modes, &[], expected) }
+}
+
+/// Coding agents.
 pub fn agents() -> [Row; 4] {
-    let agent = |name, stack, modes: &'static [&'static str; 1], provider, expected| Row {
-        provider,
-        ..row(name, stack, Runtime::Agent(modes[0]), "agent_call.sh", modes, &[], expected)
-    };
     [
         agent("Claude Code", "BoringSSL, stripped", &["claude"], "anthropic", BORINGSSL),
         agent("Codex, WebSocket", "rustls beside OpenSSL, stripped", &["codex"], "openai", AEAD),
@@ -54,9 +61,21 @@ pub fn agents() -> [Row; 4] {
     ]
 }
 
+/// More of them, which only the whole matrix tries.
+fn more_agents() -> [Row; 3] {
+    [
+        // Its program is Node, the calls are made by a module that it unpacks.
+        agent("Copilot CLI", "OpenSSL 3 in a shared module", &["copilot"], "openai", OPENSSL),
+        agent("Qwen Code", "OpenSSL 3, exported", &["qwen"], "openai", EXPORTED),
+        agent("pi", "OpenSSL 3, exported", &["pi"], "anthropic", EXPORTED),
+    ]
+}
+
 /// All rows, in the order of the table.
 pub fn all() -> Vec<Row> {
-    use Runtime::{AwsLc, AwsLcWithoutVaes, Built, Bun, Curl, Deno, Git, Go, Java, Node, Python, Ring, Wget};
+    use Runtime::{
+        AwsLc, AwsLcWithoutVaes, Built, Bun, Curl, Deno, Git, Go, Java, MorePython, Node, Python, Ring, Wget,
+    };
     let mut rows = vec![
         row(
             "curl, HTTP/1",
@@ -94,6 +113,7 @@ pub fn all() -> Vec<Row> {
         ),
         row("Go net/http, stripped", "crypto/tls", Go, "go_call", PLAIN, GO_VERSION, GO),
         row("Go net/http", "crypto/tls", Built("go_call_symbols"), "", PLAIN, GO_VERSION, GO),
+        row("Go 1.27 net/http, stripped", "crypto/tls", Built("go_call_new"), "", PLAIN, &[], GO),
         row("hyper, stripped", "rustls with ring", Ring, "ring_call", HYPER_MODES, &[], AEAD),
         row("hyper, stripped", "rustls with aws-lc", AwsLc, "aws_lc_call", HYPER_MODES, &[], AEAD),
         row(
@@ -162,6 +182,20 @@ pub fn all() -> Vec<Row> {
     });
     rows.splice(4..4, python);
     rows.extend(agents());
+    rows.extend(more_agents());
+    let module = |name, stack, modes, version, expected| {
+        row(name, stack, MorePython, "module_call.py", modes, version, expected)
+    };
+    rows.extend([
+        module(
+            "Python curl_cffi",
+            "BoringSSL, with symbols",
+            &["curl_cffi"],
+            &["", "-c", PYTHON, "curl_cffi"],
+            Expected::Read("openssl.local_symbol"),
+        ),
+        module("Python rnet", "BoringSSL, stripped", &["rnet"], &["", "-c", PYTHON, "rnet"], BORINGSSL),
+    ]);
     rows.push(Row {
         provider: "x_ai",
         ..row(

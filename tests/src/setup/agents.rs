@@ -48,19 +48,53 @@ pub const AGENTS: [Agent; 4] = [
     },
 ];
 
+/// More of them, which only the whole matrix tries.
+pub const MORE_AGENTS: [Agent; 3] = [
+    Agent {
+        name: "copilot",
+        package: "@github/copilot-linux-x64@1.0.102",
+        program: "@github/copilot-linux-x64/copilot",
+        is_script: false,
+    },
+    Agent {
+        name: "qwen",
+        package: "@qwen-code/qwen-code@0.15.10",
+        program: "@qwen-code/qwen-code/cli.js",
+        is_script: true,
+    },
+    Agent {
+        name: "pi",
+        package: "@mariozechner/pi-coding-agent@0.73.1",
+        program: "@mariozechner/pi-coding-agent/dist/cli.js",
+        is_script: true,
+    },
+];
+
 /// The agent of that name.
 pub fn agent(name: &str) -> Result<Agent> {
-    AGENTS.into_iter().find(|agent| agent.name == name).with_context(|| format!("no agent is called {name}"))
+    AGENTS
+        .into_iter()
+        .chain(MORE_AGENTS)
+        .find(|agent| agent.name == name)
+        .with_context(|| format!("no agent is called {name}"))
 }
 
-/// Installs the agents unless they are there already: some 1.3 GB.
+/// Installs [`AGENTS`] unless they are there already: some 1.3 GB.
 pub fn agents() -> Result<()> {
+    install("agents.stamp", &AGENTS)
+}
+
+/// Installs [`MORE_AGENTS`] as well: some 0.5 GB.
+pub(super) fn more_agents() -> Result<()> {
+    install("more_agents.stamp", &[AGENTS.as_slice(), &MORE_AGENTS].concat())
+}
+
+fn install(stamp: &str, agents: &[Agent]) -> Result<()> {
     let to = agents_folder();
     let _lock = lock(&to)?;
     let this = paths::repository().join("tests/src/setup/agents.rs");
-    step(&to.join("agents.stamp"), &[this], "coding agents", || {
-        npm_install(&to, &AGENTS.map(|agent| agent.package))
-    })
+    let packages: Vec<&str> = agents.iter().map(|agent| agent.package).collect();
+    step(&to.join(stamp), &[this], "coding agents", || npm_install(&to, &packages))
 }
 
 impl Agent {

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{agents, clients, lock, run, stacks, stacks_folder, step};
+use super::{agents::more_agents, clients, folder, list, lock, packages, run, stacks, stacks_folder, step};
 use crate::paths;
 
 /// One build of the reqwest clients.
@@ -52,7 +52,8 @@ const BUILDS: [Build; 3] = [
 pub fn matrix() -> Result<()> {
     clients()?;
     stacks()?;
-    agents()?;
+    more_agents()?;
+    packages("more.txt", "more.stamp", "more", "more Python clients, and a Go of today")?;
     let to = stacks_folder();
     let _lock = lock(&to)?;
     let source = paths::repository().join("tests/clients/go_call.go");
@@ -60,6 +61,11 @@ pub fn matrix() -> Result<()> {
         let mut go = Command::new("go");
         go.args(["build", "-o"]).arg(to.join("go_call_symbols")).arg(&source);
         run(go.env("GOCACHE", to.join("go-cache")).env("GO111MODULE", "off"))
+    })?;
+    step(&to.join("go_new.stamp"), &[source.clone(), list("more.txt")], "the Go client of today", || {
+        let mut go = Command::new(folder().join("more/bin/go"));
+        go.args(["build", "-ldflags", "-s -w", "-o"]).arg(to.join("go_call_new")).arg(&source);
+        run(go.env("GOCACHE", to.join("go-new-cache")).env("GO111MODULE", "off").env("GOTOOLCHAIN", "local"))
     })?;
     for build in &BUILDS {
         if let Err(error) = build.run(&to) {
