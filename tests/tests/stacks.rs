@@ -27,6 +27,9 @@ const fn client(runtime: Runtime, script: &'static str, mode: &'static str) -> C
 /// How AES-GCM below a TLS library is found.
 const GCM: &str = "aes_gcm.aead_constants";
 
+/// The same of ChaCha20-Poly1305.
+const CHACHA: &str = "chacha20_poly1305.aead_constants";
+
 /// Each client, and how its TLS functions are found.
 const CLIENTS: [(Client, &str); 17] = [
     (client(Runtime::Bun, "fetch_call.mjs", "plain"), "boringssl.error_sites"),
@@ -72,6 +75,16 @@ fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> R
 #[test]
 fn tls_1_2_below_rustls_is_read() -> Result<()> {
     all_are_right(&OTHERWISE.map(|one| (one, GCM)), Protection::Gcm12)
+}
+
+#[test]
+fn chacha20_poly1305_below_rustls_is_read() -> Result<()> {
+    all_are_right(&OTHERWISE.map(|one| (one, CHACHA)), Protection::Chacha13)
+}
+
+#[test]
+fn chacha20_poly1305_of_tls_1_2_below_rustls_is_read() -> Result<()> {
+    all_are_right(&OTHERWISE.map(|one| (one, CHACHA)), Protection::Chacha12)
 }
 
 /// Holds the calls of `clients`, each with how its functions are found, against what the endpoint received.
