@@ -1,4 +1,4 @@
-"""One call over gRPC with grpcio, whose TLS is BoringSSL: KEY MODEL MODE."""
+"""One call over gRPC with grpcio, whose TLS is BoringSSL: KEY MODEL MODE; without TLS where the mode begins with clear-."""
 
 import os
 import sys
