@@ -22,8 +22,8 @@ const SITE_BYTES: u64 = 128;
 const BEFORE: u64 = 96;
 /// One in so many of them has to lead there: also where tables of constants stand before a function.
 const LEAD: usize = 4;
-/// Instructions followed from a call to the returns behind it.
-const MAX_WAY: usize = 4096;
+/// Instructions followed from a call to the returns behind it: both variants of a cipher in one function have 5,000.
+const MAX_WAY: usize = 8192;
 /// Returns behind one call.
 const MAX_RETURNS: usize = 16;
 /// Registers that hold the arguments and the stack pointer.

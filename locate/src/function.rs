@@ -37,6 +37,9 @@ pub enum Abi {
     GcmHash,
     /// The platform's, for encrypting in counter mode: input, output, number of blocks.
     Counter,
+    /// The platform's, for an AEAD whose key is in its parameters: output, input, length, additional data, its length,
+    /// parameters.
+    Poly,
     /// Go's, by registers (1.17 and later): connection, buffer, length; the goroutine in its own register.
     Go,
 }
@@ -56,6 +59,8 @@ pub enum Library {
     Go,
     /// AES-GCM below whatever TLS library.
     AesGcm,
+    /// ChaCha20-Poly1305 below whatever TLS library.
+    ChaCha20Poly1305,
 }
 
 /// How a function was found.
@@ -107,6 +112,7 @@ impl Library {
             Self::MbedTls => "mbedtls",
             Self::Go => "go",
             Self::AesGcm => "aes_gcm",
+            Self::ChaCha20Poly1305 => "chacha20_poly1305",
         }
     }
 }

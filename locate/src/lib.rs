@@ -2,7 +2,7 @@
 //!
 //! Bytes of a file in, probe sites out; no I/O of its own, no clock. The tiers, best first: exported and
 //! local symbols, function names that OpenSSL 3 keeps for its error messages, error sites of BoringSSL,
-//! Go's table of functions, and the constants of AES-GCM below libraries that keep
+//! Go's table of functions, and the constants of AES-GCM and ChaCha20-Poly1305 below libraries that keep
 //! none of these. Each answer says by which method it was found. Every site is an
 //! instruction boundary: an entry by the linker's word, or proven by disassembly from the start of its
 //! function. What is not recognised is not guessed.

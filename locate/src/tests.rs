@@ -382,7 +382,8 @@ fn samples() -> Vec<(Vec<u8>, Vec<u64>)> {
     let how = |recent, relative| boring(Boring { recent, relative });
     let pairs = [how(false, false), how(true, true), open(false), open(true), golang::program(0xffff_fff1)];
     let mut all: Vec<_> = pairs.into_iter().map(|(file, starts)| (file, starts.to_vec())).collect();
-    all.extend([aead::state(), aead::pieces(aead::LABEL)]);
+    let (chacha, starts) = aead::whole(aead::LABEL);
+    all.extend([aead::state(), aead::pieces(aead::LABEL), (chacha, starts.to_vec())]);
     all
 }
 

@@ -50,6 +50,28 @@ pub mod order {
     pub const BLOCKS: u64 = 2;
 }
 
+/// How a record protects its contents: what of it is authenticated, and what the wire shows.
+pub mod form {
+    /// TLS 1.3: the last plaintext byte is the content type (RFC 8446 5.2).
+    pub const INNER: u16 = 0;
+    /// AES-GCM in TLS 1.2: 8 bytes of nonce stand before the ciphertext (RFC 5288 3).
+    pub const EXPLICIT: u16 = 1;
+    /// ChaCha20-Poly1305 in TLS 1.2: nothing but ciphertext and tag (RFC 7905 2).
+    pub const IMPLICIT: u16 = 2;
+    /// Bytes of nonce before the ciphertext of an [`EXPLICIT`] record.
+    pub const NONCE: usize = 8;
+}
+
+/// Content types (RFC 8446 5.1, RFC 5246 6.2.1).
+pub mod content {
+    /// Not told below the record layer.
+    pub const UNKNOWN: u16 = 0;
+    /// Handshake.
+    pub const HANDSHAKE: u16 = 0x16;
+    /// Application data.
+    pub const DATA: u16 = 0x17;
+}
+
 /// What user space decided about a TLS connection.
 pub mod verdict {
     /// Not decided; plaintext is copied.
@@ -153,6 +175,8 @@ layout! {
 
 /// Largest TLS record as an AEAD sees it: plaintext and, in TLS 1.3, its inner type (RFC 8446 5.2), bytes.
 pub const MAX_SEALED: usize = 16384 + 1;
+/// Authentication tag behind the ciphertext, bytes.
+pub const TAG: usize = 16;
 
 layout! {
     /// A record that was encrypted and not yet seen on the wire.
@@ -169,6 +193,12 @@ layout! {
         pub target: u32,
         /// Plaintext bytes.
         pub len: u32,
+        /// One of [`form`].
+        pub form: u16,
+        /// One of [`content`].
+        pub content: u16,
+        /// Padding.
+        pub pad: u32,
         /// Plaintext.
         pub data: [u8; MAX_CHUNK],
     }
@@ -183,7 +213,7 @@ layout! {
         pub stack: u64,
         /// Index of the probed file.
         pub target: u32,
-        /// Plaintext bytes with the inner type.
+        /// Plaintext bytes, with the inner type if there is one.
         pub len: u32,
     }
 
@@ -195,19 +225,26 @@ layout! {
         pub began: u64,
         /// Where the last block, decrypted, is put; 0 before.
         pub output: u64,
-        /// Plaintext bytes with the inner type.
+        /// Plaintext bytes, with the inner type if there is one.
         pub len: u32,
+        /// One of [`form`].
+        pub form: u16,
+        /// One of [`content`].
+        pub content: u16,
         /// 1 when `block` is the ciphertext of the last block, which was hashed before it was encrypted or decrypted.
         pub hashed: u32,
+        /// Padding.
+        pub pad: u32,
         /// The last block if it is incomplete, filled with zeros.
         pub block: [u64; 2],
     }
 
     /// Key of one direction of a TLS connection in one process. The address alone may be used again.
     pub struct AeadKey {
-        /// Address of the key schedule, or of the hash key for a record in pieces.
+        /// Address of the key schedule, or of the hash key for a record in pieces; half of the key, mixed to 64 bits,
+        /// where each call has a copy of it.
         pub address: u64,
-        /// Its beginning and the process, mixed to 64 bits.
+        /// Its beginning, or the other half, and the process, mixed to 64 bits.
         pub mark: u64,
     }
 
@@ -215,12 +252,14 @@ layout! {
     pub struct AeadBound {
         /// Its client random.
         pub random: Handle,
-        /// Address of the client's sending key, which stands for the TLS object.
+        /// [`AeadKey::address`] of the client's sending key, which stands for the TLS object.
         pub object: u64,
         /// Process.
         pub tgid: u32,
-        /// Padding.
-        pub pad: u32,
+        /// One of [`form`].
+        pub form: u16,
+        /// One of [`content`]: of the record that is meant.
+        pub content: u16,
     }
 }
 

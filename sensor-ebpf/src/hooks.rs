@@ -10,6 +10,7 @@ mod go;
 mod handshake;
 mod http;
 mod packet;
+mod poly;
 mod probe;
 mod process;
 mod tls;

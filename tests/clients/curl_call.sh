@@ -36,5 +36,7 @@ case $mode in
   gateway) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" $gateway/chat/completions ;;
   unrelated) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" https://www.example.com/v1/chat/completions ;;
   clear) exec curl "$@" -H "authorization: Bearer $key" -d "$chat" http://api.openai.com/v1/chat/completions ;;
+  clear-h2) exec curl "$@" --http2-prior-knowledge -H "authorization: Bearer $key" -d "$chat" http://api.openai.com/v1/chat/completions ;;
+  clear-h2-stream) exec curl "$@" --http2-prior-knowledge -H "authorization: Bearer $key" -d "$stream" http://api.openai.com/v1/chat/completions ;;
   *) echo "unknown mode $mode" >&2; exit 2 ;;
 esac

@@ -1,4 +1,4 @@
-"""One call over gRPC with grpcio, whose TLS is BoringSSL: KEY MODEL MODE."""
+"""One call over gRPC with grpcio, whose TLS is BoringSSL: KEY MODEL MODE; without TLS where the mode begins with clear-."""
 
 import os
 import sys
@@ -36,8 +36,9 @@ def main(key, model, mode):
     print(os.getpid(), flush=True)
     request = chat(model, "PROMPT-CANARY-51c9")
     metadata = [("authorization", f"Bearer {key}")]
-    with channel() as calls:
-        if mode == "stream":
+    clear = mode.startswith("clear-")
+    with grpc.insecure_channel("api.x.ai:80") if clear else channel() as calls:
+        if mode.endswith("stream"):
             for _ in calls.unary_stream("/xai_api.Chat/GetCompletionChunk")(request, metadata=metadata, timeout=20):
                 pass
         else:

@@ -48,6 +48,13 @@ fn calls_over_http2_and_websockets_are_attributed_like_others() -> Result<()> {
 }
 
 #[test]
+fn calls_over_http2_without_tls_are_read_from_packets() -> Result<()> {
+    let grpc = |mode| Client { runtime: Runtime::Python, script: "grpc_call.py", mode, provider: "x_ai" };
+    let clients = [curl("clear-h2"), curl("clear-h2-stream"), grpc("clear-plain"), grpc("clear-stream")];
+    observe(&clients)?.require(0.0)
+}
+
+#[test]
 fn the_first_request_of_the_first_process_is_attributed_in_every_runtime() -> Result<()> {
     for runtime in [Runtime::Python, Runtime::Node, Runtime::Curl] {
         let first = client::all().into_iter().find(|client| client.runtime == runtime);

@@ -11,7 +11,7 @@ use keywitness_tests::{
     keys,
     sandbox::{Network, Sandbox},
     sensor::{Sensor, calls},
-    server::Server,
+    server::{Protection, Server},
     setup,
 };
 
@@ -21,6 +21,8 @@ const GRPC: &str = "many_grpc.py";
 const STREAMS: usize = 60;
 /// How AEAD functions are found.
 const AEAD: &str = "aes_gcm.aead_constants";
+/// The same of ChaCha20-Poly1305.
+const CHACHA: &str = "chacha20_poly1305.aead_constants";
 const ROUNDS: u32 = 3;
 /// Share of calls that may stay without a flow.
 const UNCERTAIN: f64 = 0.01;
@@ -37,9 +39,20 @@ fn observe(runtime: Runtime, script: &str, stack: &str, keys: usize) -> Result<(
 
 /// A program with a TLS library of its own, found by `method`, which is waited for.
 fn observe_stack(runtime: Runtime, method: &str, script: &str, stack: &str) -> Result<()> {
+    observe_protected(runtime, method, script, stack, Protection::Any)
+}
+
+/// The same with an endpoint that protects connections in one way.
+fn observe_protected(
+    runtime: Runtime,
+    method: &str,
+    script: &str,
+    stack: &str,
+    protection: Protection,
+) -> Result<()> {
     setup::stacks()?;
     let sandbox = Sandbox::new(Network::Shared)?;
-    let server = Server::start(&sandbox)?;
+    let server = Server::start_with(&sandbox, protection)?;
     let sensor = Sensor::start(&[])?;
     sensor.probe(runtime, method, SETTLE)?;
     observe_by(sensor, &server, &sandbox, runtime, script, stack, CONNECTIONS)
@@ -113,6 +126,26 @@ fn rustls_with_ring_has_no_wrong_pair() -> Result<()> {
 #[test]
 fn rustls_with_aws_lc_has_no_wrong_pair() -> Result<()> {
     observe_stack(Runtime::AwsLc, AEAD, "rustls", "many")
+}
+
+#[test]
+fn tls_1_2_below_rustls_has_no_wrong_pair() -> Result<()> {
+    for runtime in [Runtime::Ring, Runtime::AwsLc, Runtime::AwsLcWithoutVaes] {
+        observe_protected(runtime, AEAD, "rustls", "many", Protection::Gcm12)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn chacha20_poly1305_below_rustls_has_no_wrong_pair() -> Result<()> {
+    for (runtime, protection) in [
+        (Runtime::Ring, Protection::Chacha13),
+        (Runtime::AwsLc, Protection::Chacha13),
+        (Runtime::Ring, Protection::Chacha12),
+    ] {
+        observe_protected(runtime, CHACHA, "rustls", "many", protection)?;
+    }
+    Ok(())
 }
 
 #[test]

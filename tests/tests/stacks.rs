@@ -12,7 +12,7 @@ use keywitness_tests::{
     compare::{Who, settle},
     sandbox::{Network, Sandbox},
     sensor::Sensor,
-    server::Server,
+    server::{Protection, Server},
     setup,
 };
 use proto::v1::record::Body;
@@ -24,42 +24,84 @@ const fn client(runtime: Runtime, script: &'static str, mode: &'static str) -> C
     Client { runtime, script, mode, provider: "openai" }
 }
 
+/// How AES-GCM below a TLS library is found.
+const GCM: &str = "aes_gcm.aead_constants";
+
+/// The same of ChaCha20-Poly1305.
+const CHACHA: &str = "chacha20_poly1305.aead_constants";
+
 /// Each client, and how its TLS functions are found.
 const CLIENTS: [(Client, &str); 17] = [
     (client(Runtime::Bun, "fetch_call.mjs", "plain"), "boringssl.error_sites"),
     (client(Runtime::Bun, "fetch_call.mjs", "stream"), "boringssl.error_sites"),
-    (client(Runtime::Deno, "fetch_call.mjs", "plain"), "aes_gcm.aead_constants"),
-    (client(Runtime::Deno, "fetch_call.mjs", "stream"), "aes_gcm.aead_constants"),
+    (client(Runtime::Deno, "fetch_call.mjs", "plain"), GCM),
+    (client(Runtime::Deno, "fetch_call.mjs", "stream"), GCM),
     (client(Runtime::Go, "go_call", "plain"), "go.go_table"),
     (client(Runtime::Go, "go_call", "stream"), "go.go_table"),
-    (client(Runtime::Ring, "ring_call", "plain"), "aes_gcm.aead_constants"),
-    (client(Runtime::Ring, "ring_call", "stream"), "aes_gcm.aead_constants"),
-    (client(Runtime::Ring, "ring_call", "h2-plain"), "aes_gcm.aead_constants"),
-    (client(Runtime::Ring, "ring_call", "h2-stream"), "aes_gcm.aead_constants"),
-    (client(Runtime::AwsLc, "aws_lc_call", "plain"), "aes_gcm.aead_constants"),
-    (client(Runtime::AwsLc, "aws_lc_call", "stream"), "aes_gcm.aead_constants"),
-    (client(Runtime::AwsLc, "aws_lc_call", "h2-plain"), "aes_gcm.aead_constants"),
-    (client(Runtime::AwsLc, "aws_lc_call", "h2-stream"), "aes_gcm.aead_constants"),
-    (client(Runtime::AwsLcWithoutVaes, "aws_lc_call", "plain"), "aes_gcm.aead_constants"),
-    (client(Runtime::AwsLcWithoutVaes, "aws_lc_call", "stream"), "aes_gcm.aead_constants"),
+    (client(Runtime::Ring, "ring_call", "plain"), GCM),
+    (client(Runtime::Ring, "ring_call", "stream"), GCM),
+    (client(Runtime::Ring, "ring_call", "h2-plain"), GCM),
+    (client(Runtime::Ring, "ring_call", "h2-stream"), GCM),
+    (client(Runtime::AwsLc, "aws_lc_call", "plain"), GCM),
+    (client(Runtime::AwsLc, "aws_lc_call", "stream"), GCM),
+    (client(Runtime::AwsLc, "aws_lc_call", "h2-plain"), GCM),
+    (client(Runtime::AwsLc, "aws_lc_call", "h2-stream"), GCM),
+    (client(Runtime::AwsLcWithoutVaes, "aws_lc_call", "plain"), GCM),
+    (client(Runtime::AwsLcWithoutVaes, "aws_lc_call", "stream"), GCM),
     (client(Runtime::Wget, "wget_call.sh", "plain"), "gnutls.exported_symbol"),
+];
+
+/// Clients of endpoints that protect connections in another way than most: each cryptography library, on processors
+/// with and without VAES.
+const OTHERWISE: [Client; 11] = [
+    client(Runtime::Ring, "ring_call", "plain"),
+    client(Runtime::Ring, "ring_call", "stream"),
+    client(Runtime::Ring, "ring_call", "h2-plain"),
+    client(Runtime::Ring, "ring_call", "h2-stream"),
+    client(Runtime::AwsLc, "aws_lc_call", "plain"),
+    client(Runtime::AwsLc, "aws_lc_call", "stream"),
+    client(Runtime::AwsLc, "aws_lc_call", "h2-stream"),
+    client(Runtime::AwsLcWithoutVaes, "aws_lc_call", "plain"),
+    client(Runtime::AwsLcWithoutVaes, "aws_lc_call", "stream"),
+    client(Runtime::Deno, "fetch_call.mjs", "plain"),
+    client(Runtime::Deno, "fetch_call.mjs", "stream"),
 ];
 
 #[test]
 fn calls_of_other_tls_stacks_have_their_process_key_model_tokens_and_flow() -> Result<()> {
+    all_are_right(&CLIENTS, Protection::Any)
+}
+
+#[test]
+fn tls_1_2_below_rustls_is_read() -> Result<()> {
+    all_are_right(&OTHERWISE.map(|one| (one, GCM)), Protection::Gcm12)
+}
+
+#[test]
+fn chacha20_poly1305_below_rustls_is_read() -> Result<()> {
+    all_are_right(&OTHERWISE.map(|one| (one, CHACHA)), Protection::Chacha13)
+}
+
+#[test]
+fn chacha20_poly1305_of_tls_1_2_below_rustls_is_read() -> Result<()> {
+    all_are_right(&OTHERWISE.map(|one| (one, CHACHA)), Protection::Chacha12)
+}
+
+/// Holds the calls of `clients`, each with how its functions are found, against what the endpoint received.
+fn all_are_right(clients: &[(Client, &'static str)], protection: Protection) -> Result<()> {
     setup::stacks()?;
     let sandbox = Sandbox::new(Network::Shared)?;
-    let server = Server::start(&sandbox)?;
+    let server = Server::start_with(&sandbox, protection)?;
     let sensor = Sensor::start(&[])?;
     let cgroup = Cgroup::new("stacks")?;
-    for (one, method) in CLIENTS {
+    for &(one, method) in clients {
         if one.runtime != Runtime::Wget {
             sensor.probe(one.runtime, method, SETTLE)?;
         }
     }
     let mut who = HashMap::new();
     let mut methods = HashMap::new();
-    for (one, method) in CLIENTS {
+    for &(one, method) in clients {
         let key = one.key(&format!("{:?} {}", one.runtime, one.mode));
         let finished = one.run(&sandbox, Some(&cgroup), &key, &format!("model-{}", one.mode))?;
         methods.insert(finished.pid, (format!("{:?}", one.runtime), method));

@@ -13,7 +13,7 @@ pub(super) enum Reader {
 impl Reader {
     /// For a connection whose first bytes of the client are these.
     pub(super) fn of(first: &[u8]) -> Self {
-        if begins_http2(first) {
+        if http2::looks_like_preface(first) {
             Self::Http2(Box::default())
         } else if http2::looks_like_requests(first) {
             Self::Http2(Box::new(http2::Exchanges::joined()))
@@ -66,14 +66,8 @@ impl Reader {
         let http1 = http1::looks_like_request(bytes) == Outcome::Match(());
         match self {
             // Without a client random, pipelining looks like this too.
-            Self::Http1(_) => begins_http2(bytes) || (http1 && waits),
-            Self::Http2(http2) => http2.at_boundary() && (begins_http2(bytes) || http1),
+            Self::Http1(_) => http2::looks_like_preface(bytes) || (http1 && waits),
+            Self::Http2(http2) => http2.at_boundary() && (http2::looks_like_preface(bytes) || http1),
         }
     }
-}
-
-/// The preface, or as much of it as tells it from a request of HTTP/1.
-fn begins_http2(bytes: &[u8]) -> bool {
-    let known = bytes.len().min(http2::PREFACE.len());
-    known >= 4 && bytes.get(..known) == http2::PREFACE.get(..known)
 }

@@ -2,7 +2,7 @@
 
 use super::{Attribution, MAX_CONNECTIONS, Name, Output};
 use crate::call::{Connection, Piece, Route};
-use crate::decode::{Outcome, http1};
+use crate::decode::{Outcome, http1, http2};
 use crate::event::{Direction, FlowInfo, Handle, Plaintext};
 use crate::flow::{Host, HostEvidence, Verdict};
 
@@ -14,7 +14,7 @@ impl Attribution {
             if self.flows.get(info.cookie).is_some_and(|flow| flow.tunnel) {
                 return;
             }
-            if http1::looks_like_request(bytes) == Outcome::NoMatch {
+            if http1::looks_like_request(bytes) == Outcome::NoMatch && !http2::looks_like_preface(bytes) {
                 self.flows.remove(info.cookie);
                 return;
             }

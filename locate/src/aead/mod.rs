@@ -1,4 +1,5 @@
-//! The AEAD layer: AES-GCM of every library that descends from CRYPTOGAMS (OpenSSL, BoringSSL, AWS-LC, ring).
+//! The AEAD layer: AES-GCM and ChaCha20-Poly1305 of every library that descends from CRYPTOGAMS (OpenSSL, BoringSSL,
+//! AWS-LC, ring).
 //!
 //! Their assembly modules keep constants that name them, and functions that refer to these; which one runs
 //! depends on the processor, so the functions of every module and of every copy of it are given. The sizes
@@ -7,6 +8,7 @@
 
 mod aesni;
 mod avx512;
+mod chacha;
 mod vaes;
 
 use std::collections::BTreeMap;
@@ -29,12 +31,13 @@ struct Module {
     functions: fn(&Code<'_>, &[u64]) -> Vec<Function>,
 }
 
-const MODULES: [Module; 4] = [
+const MODULES: [Module; 5] = [
     Module { anchor: aesni::NAME, constants: aesni::constants, functions: aesni::functions },
     Module { anchor: &avx512::MASKS, constants: avx512::constants, functions: avx512::functions },
     Module { anchor: &vaes::CONSTANTS, constants: vaes::constants, functions: vaes::functions },
     // It counts only beside the one before.
     Module { anchor: vaes::AES, constants: aesni::constants, functions: vaes::counters },
+    Module { anchor: &chacha::CLAMP, constants: chacha::constants, functions: chacha::functions },
 ];
 
 /// What the modules are found by: the code is read once for all of them.

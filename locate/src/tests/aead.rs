@@ -118,6 +118,49 @@ pub(super) fn pieces(label: &[u8]) -> (Vec<u8>, Vec<u64>) {
     (image(&parts), starts)
 }
 
+/// A program with ChaCha20-Poly1305, and where its functions begin: decrypting, encrypting.
+pub(super) fn whole(label: &[u8]) -> (Vec<u8>, [u64; 2]) {
+    let mut rodata = b"expand 32-byte kexpand 32-byte k".to_vec();
+    rodata.resize(160, 0);
+    for word in [0x0fff_fffc_0fff_ffff, 0x0fff_fffc_0fff_fffc, u64::MAX, u64::MAX] {
+        rodata.extend(u64::to_le_bytes(word));
+    }
+    rodata.extend(label);
+    let mut code = Code::default();
+    let starts = [false, true].map(|seals| {
+        let start = code.fill();
+        code.put(&[0xf3, 0x0f, 0x1e, 0xfa, 0x55]); // endbr64; push rbp
+        if seals {
+            code.put(&[0x49, 0x8b, 0x59, 0x38]); // mov rbx, [r9+56]
+        }
+        load(&mut code, RODATA);
+        code.put(&[0xf3, 0x41, 0x0f, 0x6f, 0x21]); // movdqu xmm4, [r9]
+        code.put(&[0xf3, 0x45, 0x0f, 0x6f, 0x41, 0x10, 0xf3, 0x45, 0x0f, 0x6f, 0x61, 0x20]); // the next two
+        code.put(&[0x5d, 0xc3]); // pop rbp; ret
+        start
+    });
+    let other = code.fill();
+    load(&mut code, RODATA);
+    code.put(&[0xc3]);
+    for start in starts.iter().chain([&other]) {
+        code.fill();
+        code.call(*start).put(&[0xc3]);
+    }
+    code.fill();
+    (image(&[(".rodata", RODATA, rodata), (".text", TEXT, code.0)]), starts)
+}
+
+#[test]
+fn chacha20_poly1305_is_read_where_it_returns_and_only_below_tls() {
+    let (file, [open, seal]) = whole(LABEL);
+    // The push behind endbr64 is the cheaper site.
+    assert_eq!(entries(&file), [(Role::Read, open + 4), (Role::Write, seal + 4)]);
+    let all = found(&file);
+    assert!(all.iter().all(|one| (one.abi, one.library) == (Abi::Poly, Library::ChaCha20Poly1305)));
+    assert_eq!(all[0].returns, [open + 5 + 8 + 17 + 1 - BASE]);
+    assert_eq!(found(&whole(b"disk encryption").0), []);
+}
+
 #[test]
 fn aes_gcm_is_read_at_the_returns_of_its_callers_and_only_below_tls() {
     let (file, [seal, open], caller) = sealing(b"tls13 c ap traffic");

@@ -1,14 +1,20 @@
 //! Plaintext at the AEAD layer, for TLS libraries without recognisable functions (rustls).
 //!
 //! Hook: uprobes on the entry of the encrypting and decrypting functions of AES-GCM and on the returns of their
-//! callers (x86-64); `gcm` tells where a record begins and ends that is worked on in pieces. A call is a TLS 1.3
-//! record when the last byte is its inner type (RFC 8446 5.2) and the wire agrees (`wire`): the first record
-//! of a key is kept until the egress hook sees a record that begins with the same 16 bytes of ciphertext; that
+//! callers (x86-64); `gcm` tells where a record begins and ends that is worked on in pieces, `poly` reads
+//! ChaCha20-Poly1305. A call is a TLS record when its shape says so and the wire agrees (`wire`): the first record
+//! of a key is kept until the egress hook sees a record that begins with the same 16 bytes of ciphertext and has the
+//! length that these contents take; that
 //! binds the key to the socket. The answers' key is bound the other way round: 16 bytes that arrived on a
 //! bound socket are then decrypted. So other uses of the cipher are never
 //! told. A key is named by its address and what it is made of: an address that is used again has other
-//! contents. A record of a library whose functions are probed in the same program (`tls`) is left to it. Missed: TLS 1.2 (no inner type), other ciphers, and first records that do not begin in the
-//! first records of a packet.
+//! contents. A record of a library whose functions are probed in the same program (`tls`) is left to it.
+//!
+//! TLS 1.3 ends the plaintext with its type (RFC 8446 5.2). TLS 1.2 authenticates the type beside it (RFC 5246
+//! 6.2.3.3): where that is not seen, the key is bound by the Finished message, the first that it protects, or by an
+//! arriving record, and later records are data when they can be nothing else; the others make a gap. Missed: first
+//! records that do not begin in the first records of a packet, and TLS 1.2 connections that were open before the
+//! probes, where the type is not seen.
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
@@ -19,7 +25,9 @@ use aya_ebpf::{
 };
 use sensor_common::{
     cause, kind,
-    tls::{AeadBound, AeadKey, Call, MAX_CHUNK, MAX_SEALED, Opening, direction, handle, order},
+    tls::{
+        AeadBound, AeadKey, Call, MAX_CHUNK, MAX_SEALED, Opening, content, direction, form, handle, order,
+    },
 };
 
 use super::{
@@ -36,7 +44,17 @@ use crate::{
 };
 
 /// Inner type and outer type of application data (RFC 8446 5.1).
-pub(super) const APPLICATION_DATA: u8 = 0x17;
+const APPLICATION_DATA: u8 = content::DATA as u8;
+/// Length of a Finished message of TLS 1.2, and its first bytes, which are its type and the length of the rest (RFC
+/// 5246 7.4, 7.4.9).
+const FINISHED_LEN: u64 = 16;
+const FINISHED: u32 = u32::from_le_bytes([20, 0, 0, 12]);
+/// Length of an alert, and the highest first byte, its level (RFC 5246 7.2); a change of the cipher is shorter and 1.
+const ALERT_LEN: u64 = 2;
+const ALERT_LEVELS: u32 = 2;
+/// Header of a handshake message, and the highest type in TLS 1.2.
+const MESSAGE_HEADER: u64 = 4;
+const MESSAGES: u32 = 24;
 /// Most stack between an encrypting function and the return of its caller, bytes.
 const MAX_FRAME: u64 = 4096;
 
@@ -58,32 +76,37 @@ pub(super) fn read<T>(address: u64) -> Option<T> {
     unsafe { bpf_probe_read_user(address as *const T) }.ok()
 }
 
-/// Names the key schedule at `address`.
+/// Mixes two words to one, not to be turned back: half of what goes in is lost.
 #[inline(always)]
-fn key(address: u64, tgid: u32) -> Option<AeadKey> {
-    let [a, b]: [u64; 2] = read(address)?;
-    // Not to be turned back: half of what goes in is lost.
+pub(super) fn mix(a: u64, b: u64) -> u64 {
     let mixed = (a ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9)
         ^ b.wrapping_mul(0x94d0_49bb_1331_11eb).rotate_left(29);
-    Some(AeadKey {
-        address,
-        mark: (mixed ^ mixed >> 31).wrapping_mul(0x9e6c_63d0_676a_9a99) ^ u64::from(tgid),
-    })
+    (mixed ^ mixed >> 31).wrapping_mul(0x9e6c_63d0_676a_9a99)
+}
+
+/// Names the key schedule at `address`.
+#[inline(always)]
+fn key(address: u64) -> Option<AeadKey> {
+    let [a, b]: [u64; 2] = read(address)?;
+    Some(AeadKey { address, mark: mix(a, b) ^ (bpf_get_current_pid_tgid() >> 32) })
 }
 
 /// A record that is about to be encrypted or decrypted.
-struct Record {
-    input: u64,
-    output: u64,
-    /// Plaintext bytes with the inner type.
-    len: u64,
-    /// Address of what names the key.
-    key: u64,
-    /// Address of the first counter block, which begins with the record's nonce.
-    counter: u64,
+pub(super) struct Record {
+    pub(super) input: u64,
+    pub(super) output: u64,
+    /// Plaintext bytes, with the inner type if there is one.
+    pub(super) len: u64,
+    pub(super) key: AeadKey,
+    /// Address of 16 bytes with the record's nonce.
+    pub(super) counter: u64,
     /// By what its end is recognised.
-    stack: u64,
-    target: u32,
+    pub(super) stack: u64,
+    pub(super) target: u32,
+    /// One of [`form`], if what is authenticated beside it was seen.
+    pub(super) form: Option<u16>,
+    /// One of [`content`].
+    pub(super) content: u16,
 }
 
 #[inline(always)]
@@ -96,46 +119,67 @@ fn enter(ctx: &ProbeContext) -> Option<()> {
     // All are read whatever the order: the verifier refuses an address in the context that is computed.
     let arguments: [u64; 6] = [ctx.arg(0)?, ctx.arg(1)?, ctx.arg(2)?, ctx.arg(3)?, ctx.arg(4)?, ctx.arg(5)?];
     let [first, second, third, fourth, fifth, sixth] = arguments.map(core::hint::black_box);
-    let stack = stack_pointer(ctx);
-    let record = match told.order() {
+    let mut stack = stack_pointer(ctx);
+    let (mut form, mut content) = (None, content::UNKNOWN);
+    let (input, output, len, named, counter) = match told.order() {
         order::BLOCKS => {
-            let (len, stack) = gcm::begun(sixth, third)?;
-            Record { input: first, output: second, len, key: sixth, counter: fifth, stack, target }
+            let begun = gcm::begun(sixth, third)?;
+            (stack, form, content) = (begun.began, Some(begun.form), begun.content);
+            (first, second, u64::from(begun.len), sixth, fifth)
         }
         order::STATE => {
             told.count()?;
-            Record { input: fourth, output: sixth, len: fifth, key: first, counter: second, stack, target }
+            (fourth, sixth, fifth, first, second)
         }
         _ => {
             told.count()?;
-            Record { input: first, output: second, len: third, key: fourth, counter: fifth, stack, target }
+            (first, second, third, fourth, fifth)
         }
     };
-    if record.len < 2 || record.len > MAX_SEALED as u64 {
+    let key = key(named)?;
+    follow(&Record { input, output, len, key, counter, stack, target, form, content }, told.reads())
+}
+
+/// Takes a record that is decrypted if the function `opens`.
+#[inline(always)]
+pub(super) fn follow(record: &Record, opens: bool) -> Option<()> {
+    if record.len == 0 || record.len > MAX_SEALED as u64 {
         return None;
     }
     if let Some(active) = AEAD_ACTIVE.get_ptr_mut(0) {
         // SAFETY: the array slot is valid for this run; it only ever becomes 1.
         unsafe { *active = 1 };
     }
-    if told.reads() { open(&record) } else { seal(&record) }
+    if opens { open(record) } else { seal(record) }
 }
 
 /// Delivers a record to be encrypted, or keeps it until its connection is known.
 #[inline(always)]
 fn seal(record: &Record) -> Option<()> {
-    let thread = bpf_get_current_pid_tgid();
-    let tgid = (thread >> 32) as u32;
-    let key = key(record.key, tgid)?;
     // SAFETY: a shared read of a map value.
-    let bound = unsafe { AEAD_BOUND.get(&key) };
-    if read::<u8>(record.input + record.len - 1)? != APPLICATION_DATA || !is_first(record.counter)? {
+    let Some(bound) = (unsafe { AEAD_BOUND.get(&record.key) }) else {
+        let (form, content) = begins(record)?;
+        return if is_first(record.counter)? { keep(record, form, content) } else { None };
+    };
+    // A thread's record is looked at once, whatever it is.
+    if !is_first(record.counter)? {
         return None;
     }
-    match bound {
-        Some(bound) => deliver(bound, direction::WRITE, record.input, record.len as u32, record.target),
-        None => keep(thread, key, record),
+    deliver(bound, record.content, direction::WRITE, record.input, record.len as u32, record.target)
+}
+
+/// Form and content type of what may be the first record of a TLS connection's key.
+#[inline(always)]
+fn begins(record: &Record) -> Option<(u16, u16)> {
+    let finished = record.len == FINISHED_LEN && read::<u32>(record.input)? == FINISHED;
+    match record.form {
+        Some(form::INNER) => {}
+        Some(form) => return Some((form, record.content)),
+        None if finished => return Some((form::EXPLICIT, content::HANDSHAKE)),
+        None => {}
     }
+    let data = record.len > 1 && read::<u8>(record.input + record.len - 1)? == APPLICATION_DATA;
+    data.then_some((form::INNER, content::DATA))
 }
 
 /// Whether this thread was not here with the record of this counter block before: while the scope of probes
@@ -156,46 +200,84 @@ pub(super) fn is_first(counter: u64) -> Option<bool> {
 #[inline(always)]
 fn open(record: &Record) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
-    let tgid = (thread >> 32) as u32;
-    let key = key(record.key, tgid)?;
-    let (output, stack, target) = (record.output, record.stack, record.target);
-    let len = record.len as u32;
     // SAFETY: a shared read of a map value.
-    if let Some(bound) = unsafe { AEAD_BOUND.get(&key) } {
-        let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
-        return None;
-    }
-    let arrived: [u8; 16] = read(record.input)?;
-    // SAFETY: as above.
-    let bound = unsafe { AEAD_ARRIVED.get(&arrived) }?;
-    if bound.tgid == tgid {
-        let _ = AEAD_BOUND.insert(&key, bound, 0);
-        let _ = AEAD_OPENING.insert(&thread, &Opening { bound: *bound, output, stack, target, len }, 0);
-    }
-    let _ = AEAD_ARRIVED.remove(&arrived);
+    let bound = match unsafe { AEAD_BOUND.get(&record.key) } {
+        Some(bound) => AeadBound { content: record.content, ..*bound },
+        None => {
+            let arrived: [u8; 16] = read(record.input)?;
+            // SAFETY: as above.
+            let found = *unsafe { AEAD_ARRIVED.get(&arrived) }?;
+            let _ = AEAD_ARRIVED.remove(&arrived);
+            if found.tgid != (thread >> 32) as u32 || record.form.is_some_and(|form| form != found.form) {
+                return None;
+            }
+            let _ = AEAD_BOUND.insert(&record.key, &found, 0);
+            found
+        }
+    };
+    let (output, stack, target) = (record.output, record.stack, record.target);
+    let _ =
+        AEAD_OPENING.insert(&thread, &Opening { bound, output, stack, target, len: record.len as u32 }, 0);
     None
 }
 
-/// Delivers the plaintext of a record of `len` bytes with its inner type.
+/// Delivers the plaintext of a record of `len` bytes, with its inner type if there is one, when it is application data.
 #[inline(always)]
-pub(super) fn deliver(bound: &AeadBound, direction: u32, buffer: u64, len: u32, target: u32) -> Option<()> {
+pub(super) fn deliver(
+    bound: &AeadBound,
+    content: u16,
+    direction: u32,
+    buffer: u64,
+    len: u32,
+    target: u32,
+) -> Option<()> {
+    let total = if bound.form == form::INNER {
+        let total = len.checked_sub(1)?;
+        if read::<u8>(buffer + u64::from(total))? != APPLICATION_DATA {
+            return None;
+        }
+        total
+    } else {
+        match content {
+            content::DATA => {}
+            content::UNKNOWN if is_only_data(buffer, u64::from(len))? => {}
+            content::UNKNOWN => return tls::skip(&bound.random, direction, len),
+            _ => return None,
+        }
+        len
+    };
+    if total == 0 {
+        return None;
+    }
     let call = Call { object: bound.object, buffer, count: 0, stack: 0, direction, target };
-    tls::deliver(&call, len - 1, bound.tgid, bound.random, handle::RANDOM)
+    tls::deliver(&call, total, bound.tgid, bound.random, handle::RANDOM)
 }
 
-/// The connection of a key that is already bound.
+/// Whether a record of TLS 1.2 can be nothing but application data: no alert, no change of the cipher and no
+/// handshake message.
+#[inline(always)]
+fn is_only_data(buffer: u64, len: u64) -> Option<bool> {
+    if len < MESSAGE_HEADER {
+        let first = u32::from(read::<u8>(buffer)?);
+        return Some(len > ALERT_LEN || first == 0 || first > ALERT_LEVELS);
+    }
+    let header = u32::from_be(read::<u32>(buffer)?);
+    Some(header >> 24 > MESSAGES || u64::from(header & 0xff_ffff) != len - MESSAGE_HEADER)
+}
+
+/// The connection of a key schedule that is already bound.
 #[inline(always)]
 pub(super) fn bound(address: u64) -> Option<AeadBound> {
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: a shared read of a map value.
-    unsafe { AEAD_BOUND.get(&key(address, tgid)?) }.copied()
+    unsafe { AEAD_BOUND.get(&key(address)?) }.copied()
 }
 
 /// Keeps a record until its ciphertext is known.
 #[inline(always)]
-fn keep(thread: u64, key: AeadKey, record: &Record) -> Option<()> {
+fn keep(record: &Record, form: u16, content: u16) -> Option<()> {
+    let (thread, key) = (bpf_get_current_pid_tgid(), record.key);
     let room = AEAD_ROOM.get_ptr_mut(0)?;
-    let len = record.len as usize - 1;
+    let len = if form == form::INNER { record.len as usize - 1 } else { record.len as usize };
     let take = core::hint::black_box(if len < MAX_CHUNK { len } else { MAX_CHUNK });
     // SAFETY: the per-CPU slot is valid for this run. Where kernels may be preempted, another thread's record
     // may come in between: it changes the key first, and then this one is lost, never mixed with it.
@@ -206,6 +288,8 @@ fn keep(thread: u64, key: AeadKey, record: &Record) -> Option<()> {
         (*room).stack = record.stack;
         (*room).target = record.target;
         (*room).len = take as u32;
+        (*room).form = form;
+        (*room).content = content;
         bpf_probe_read_user_buf(record.input as *const u8, (*room).data.get_mut(..take)?).ok()?;
         AEAD_SEALING.insert(&thread, &*room, 0).ok()?;
         let after = read_volatile(addr_of!((*room).key));
@@ -221,7 +305,8 @@ fn keep(thread: u64, key: AeadKey, record: &Record) -> Option<()> {
 #[inline(always)]
 fn returned(ctx: &ProbeContext) -> Option<()> {
     let stack = stack_pointer(ctx);
-    let own = |entered: u64| stack > entered && stack - entered <= MAX_FRAME;
+    // A function that does the whole record returns where it was entered.
+    let own = |entered: u64| stack >= entered && stack - entered <= MAX_FRAME;
     if Told::of(ctx).reads() { opened(own) } else { sealed(own) }
 }
 
@@ -250,8 +335,8 @@ pub(super) fn opened(own: impl Fn(u64) -> bool) -> Option<()> {
     let opening = *unsafe { AEAD_OPENING.get(&thread) }?;
     let _ = AEAD_OPENING.remove(&thread);
     let Opening { bound, output, stack, target, len } = opening;
-    if !own(stack) || read::<u8>(output + u64::from(len) - 1)? != APPLICATION_DATA {
+    if !own(stack) {
         return None;
     }
-    deliver(&bound, direction::READ, output, len, target)
+    deliver(&bound, bound.content, direction::READ, output, len, target)
 }

@@ -1,11 +1,11 @@
-//! Requests and answers of cleartext HTTP/1: Ollama, vLLM and gateways on the host or next to it.
+//! Requests and answers of cleartext HTTP: Ollama, vLLM and gateways on the host or next to it.
 //!
 //! Hook: none of its own; the packet hooks (`cgroup_skb`, since 4.10) call it for connections whose first payload is a
-//! request. Packets hold what the socket sends and receives whatever program and library does it, on loopback too,
+//! request of HTTP/1, or the preface of HTTP/2 (prior knowledge, as gRPC has it). Packets hold what the socket sends and receives whatever program and library does it, on loopback too,
 //! and only the socket that connected is followed, so that a call is seen once. User space puts packets into
 //! order, and decides after the first request head whether a connection is read further. Missed: connections
 //! older than the sensor, requests after a first one that went elsewhere, answers to a first request that is no POST
-//! and comes faster than the decision, HTTP/2 without TLS, and answers when arriving packets are not hooked.
+//! and comes faster than the decision, an upgrade to HTTP/2, and answers when arriving packets are not hooked.
 
 use aya_ebpf::{helpers::generated::bpf_get_socket_cookie, programs::SkBuffContext};
 use sensor_common::{

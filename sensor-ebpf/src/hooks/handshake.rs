@@ -198,15 +198,18 @@ fn begin(ctx: &SkBuffContext, entry: Entry, payload: Payload) -> Option<()> {
         return None; // the tunnel may still begin later
     }
     flow.first_seq = seq;
-    if http::is_method([first[0], first[1], first[2], first[3]]) {
-        if first[..4] == *b"CONN" {
+    let start = [first[0], first[1], first[2], first[3]];
+    // HTTP/2 without TLS begins with a preface (RFC 9113 3.3, 3.4).
+    let newer = start == *b"PRI ";
+    if newer || http::is_method(start) {
+        if start == *b"CONN" {
             flow.state = state::TUNNEL;
             flow.wanted = MAX_CAPTURE;
             return Some(());
         }
         flow.state = state::CLEAR;
         flow.answer_seq = ack;
-        cleartext::begins(flow, first[..4] == *b"POST");
+        cleartext::begins(flow, newer || start == *b"POST");
         let head = if len < CHUNK { len } else { CHUNK };
         if chunk(ctx, entry, shape::HTTP, 0, offset, head).is_none() {
             flow.state = state::DONE;

@@ -174,6 +174,16 @@ pub(super) fn deliver(call: &Call, total: u32, tgid: u32, connection: Handle, na
     send(call, total, &connection, named, cookie, position)
 }
 
+/// Counts bytes that are not told, so that what follows them shows a gap.
+#[inline(always)]
+pub(super) fn skip(connection: &Handle, direction: u32, bytes: u32) -> Option<()> {
+    let known = CONNECTIONS.get_ptr_mut(connection)?;
+    // SAFETY: the entry stays valid for this run; one thread at a time writes or reads on a connection.
+    let moved = unsafe { &mut (*known).moved[(direction & 1) as usize] };
+    *moved = moved.wrapping_add(u64::from(bytes));
+    Some(())
+}
+
 /// Socket cookie and position of these bytes when this TLS object is the client side of the connection.
 ///
 /// Both ends of a loopback connection hold the same random. The client is the object that wrote a

@@ -9,10 +9,13 @@ use aya_ebpf::{
 };
 use sensor_common::{
     cause, kind,
-    tls::{AeadBound, Call, Data, Handle, MAX_CHUNK, SIZES, Sealed, direction, handle, verdict},
+    tls::{
+        AeadBound, Call, Data, Handle, MAX_CHUNK, SIZES, Sealed, TAG, content, direction, form, handle,
+        verdict,
+    },
 };
 
-use super::{aead::APPLICATION_DATA, packet, tls};
+use super::{packet, tls};
 use crate::{
     emit::{self, Event, Urgency},
     maps::{AEAD_ACTIVE, AEAD_ARRIVED, AEAD_BOUND, AEAD_FLOWS, AEAD_SEALED, VERDICTS},
@@ -23,9 +26,19 @@ const MAX_RECORDS: usize = 6;
 /// Header of a record.
 const RECORD_HEADER: usize = 5;
 
-/// The beginning of a record in a packet: type, length, and 16 bytes of ciphertext.
+/// The beginning of a record in a packet.
+struct Record {
+    at: usize,
+    /// Outer type, one of [`content`].
+    content: u16,
+    /// Bytes behind the header.
+    length: usize,
+    /// The first bytes behind the header.
+    first: [u8; 16],
+}
+
 #[inline(always)]
-fn record(ctx: &SkBuffContext, at: usize, end: usize) -> Option<(u8, usize, [u8; 16])> {
+fn record(ctx: &SkBuffContext, at: usize, end: usize) -> Option<Record> {
     if at + RECORD_HEADER + 16 > end {
         return None;
     }
@@ -33,9 +46,40 @@ fn record(ctx: &SkBuffContext, at: usize, end: usize) -> Option<(u8, usize, [u8;
     if bytes[1] != 3 {
         return None;
     }
-    let mut ciphertext = [0; 16];
-    ciphertext.copy_from_slice(&bytes[RECORD_HEADER..]);
-    Some((bytes[0], usize::from(bytes[3]) << 8 | usize::from(bytes[4]), ciphertext))
+    let mut first = [0; 16];
+    first.copy_from_slice(&bytes[RECORD_HEADER..]);
+    let length = usize::from(bytes[3]) << 8 | usize::from(bytes[4]);
+    Some(Record { at, content: bytes[0].into(), length, first })
+}
+
+impl Record {
+    /// Whether it may hold what `aead` tells: application data, or the Finished message of TLS 1.2.
+    #[inline(always)]
+    fn may_be_told(&self) -> bool {
+        self.content == content::DATA || self.content == content::HANDSHAKE
+    }
+
+    /// The first 16 bytes of ciphertext, behind a nonce of TLS 1.2.
+    #[inline(always)]
+    fn behind_nonce(&self, ctx: &SkBuffContext, end: usize) -> Option<[u8; 16]> {
+        let at = self.at + RECORD_HEADER + form::NONCE;
+        if at + 16 > end {
+            return None;
+        }
+        ctx.load(at).ok()
+    }
+
+    /// Whether it has the type and the length that the wire shows of a record.
+    #[inline(always)]
+    fn agrees(&self, sealed: &Sealed) -> bool {
+        // All of it, also what is more than room for the plaintext.
+        let around = match sealed.form {
+            form::INNER => 1 + TAG,
+            form::EXPLICIT => form::NONCE + TAG,
+            _ => TAG,
+        };
+        sealed.content == self.content && self.length == sealed.len as usize + around
+    }
 }
 
 #[inline(always)]
@@ -51,25 +95,40 @@ pub(super) fn sent(ctx: &SkBuffContext, cookie: u64, random: Handle, offset: usi
     }
     let (mut at, end) = (offset, offset + len);
     for _ in 0..MAX_RECORDS {
-        let Some((kind, length, ciphertext)) = record(ctx, at, end) else { return 0 };
-        // SAFETY: a shared read of a map value; a replaced entry has other ciphertext, so a torn copy is no
-        // text of this connection only if 256 other records came meanwhile.
-        if kind == APPLICATION_DATA
-            && let Some(sealed) = unsafe { AEAD_SEALED.get(&ciphertext) }
-        {
-            bind(cookie, random, sealed);
-            let _ = AEAD_SEALED.remove(&ciphertext);
+        let Some(record) = record(ctx, at, end) else { return 0 };
+        if record.may_be_told() {
+            let mut ciphertext = record.first;
+            // SAFETY: a shared read of a map value; a replaced entry has other ciphertext, so a torn copy is no
+            // text of this connection only if 256 other records came meanwhile.
+            let mut found = unsafe { AEAD_SEALED.get(&ciphertext) };
+            if found.is_none()
+                && let Some(behind) = record.behind_nonce(ctx, end)
+            {
+                ciphertext = behind;
+                // SAFETY: as above.
+                found = unsafe { AEAD_SEALED.get(&ciphertext) };
+            }
+            if let Some(sealed) = found {
+                if record.agrees(sealed) {
+                    bind(cookie, random, sealed);
+                }
+                let _ = AEAD_SEALED.remove(&ciphertext);
+            }
         }
-        at += RECORD_HEADER + length;
+        at += RECORD_HEADER + record.length;
     }
     0
 }
 
 #[inline(always)]
 fn bind(cookie: u64, random: Handle, sealed: &Sealed) -> Option<()> {
-    let bound = AeadBound { random, object: sealed.key.address, tgid: sealed.task.process.tgid, pad: 0 };
+    let (object, tgid) = (sealed.key.address, sealed.task.process.tgid);
+    let bound = AeadBound { random, object, tgid, form: sealed.form, content: content::UNKNOWN };
     let _ = AEAD_BOUND.insert(&sealed.key, &bound, 0);
     let _ = AEAD_FLOWS.insert(&cookie, &bound, 0);
+    if sealed.content != content::DATA {
+        return None;
+    }
     // SAFETY: a shared read of a map value.
     if unsafe { VERDICTS.get(&random) } == Some(&verdict::OTHER) {
         return None;
@@ -140,11 +199,15 @@ pub(super) fn received(ctx: &SkBuffContext, transport: usize) -> Option<()> {
     let payload = packet::tcp_payload(ctx, transport)?;
     let (mut at, end) = (payload.offset, payload.offset + payload.len);
     for _ in 0..MAX_RECORDS {
-        let (kind, length, ciphertext) = record(ctx, at, end)?;
-        if kind == APPLICATION_DATA {
-            let _ = AEAD_ARRIVED.insert(&ciphertext, &bound, 0);
+        let record = record(ctx, at, end)?;
+        let ciphertext =
+            if bound.form == form::EXPLICIT { record.behind_nonce(ctx, end) } else { Some(record.first) };
+        if record.may_be_told()
+            && let Some(ciphertext) = ciphertext
+        {
+            let _ = AEAD_ARRIVED.insert(&ciphertext, &AeadBound { content: record.content, ..bound }, 0);
         }
-        at += RECORD_HEADER + length;
+        at += RECORD_HEADER + record.length;
     }
     Some(())
 }

@@ -167,6 +167,15 @@ pub const HOOKS: &[Hook] = &[
         lost: "credentials, models and tokens of programs with rustls",
     },
     Hook {
+        program: "kw_poly_enter",
+        family: "aead",
+        point: Point::Uprobe,
+        since: "5.15",
+        required: false,
+        fallback: "flows by SNI and DNS only",
+        lost: "credentials, models and tokens of programs with rustls on ChaCha20-Poly1305",
+    },
+    Hook {
         program: "kw_gcm_hash",
         family: "aead",
         point: Point::Uprobe,

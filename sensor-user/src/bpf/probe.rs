@@ -7,7 +7,7 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
 };
 
-use locate::{Abi, Count, Function, Role};
+use locate::{Abi, Count, Function, Library, Role};
 use sensor_common::tls::{cookie, order};
 
 use aya::{
@@ -95,10 +95,18 @@ pub struct Prober {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-/// Which of a file's targets a function belongs to, from 0: that of the first function, or, when it lies below another
-/// TLS library, the next.
+/// Which of a file's targets a function belongs to, from 0: each library has one, in the order of the functions.
 pub fn layer(functions: &[Function], one: &Function) -> u32 {
-    u32::from(functions.first().is_some_and(|first| first.library != one.library))
+    let mut before: Vec<Library> = Vec::new();
+    for library in functions.iter().map(|function| function.library) {
+        if library == one.library {
+            break;
+        }
+        if !before.contains(&library) {
+            before.push(library);
+        }
+    }
+    before.len() as u32
 }
 
 /// What the kernel is told about a function.
@@ -125,6 +133,7 @@ fn programs(function: &Function) -> [(&'static str, &[u64]); 2] {
         Abi::Aead | Abi::AeadState | Abi::GcmBlocks => {
             [("kw_aead_return", returns), ("kw_aead_enter", entry)]
         }
+        Abi::Poly => [("kw_aead_return", returns), ("kw_poly_enter", entry)],
         Abi::GcmHash => [("kw_gcm_hash", returns), ("kw_gcm_hash", entry)],
         Abi::Counter => [("kw_gcm_counter_return", returns), ("kw_gcm_counter_enter", entry)],
         Abi::Go => [("kw_go_return", returns), ("kw_go_enter", entry)],

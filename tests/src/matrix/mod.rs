@@ -19,7 +19,7 @@ use crate::{
     compare::{Comparison, Known, Who, compare},
     sandbox::{Network, Sandbox},
     sensor::{Sensor, calls},
-    server::{Server, Truth},
+    server::{Protection, Server, Truth},
     setup,
 };
 
@@ -42,11 +42,16 @@ const MODULES: [(&str, &str, &str); 3] = [
 /// What is shown where no flow names a method.
 const UNNAMED: &str = "each process ended before it was looked at";
 
+/// What is shown where there is no TLS.
+const PACKETS: &str = "packets";
+
 /// What the sensor is to say of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// Its calls, read by this library and method.
     Read(&'static str),
+    /// Its calls, read from packets: there is no TLS.
+    Packets,
     /// Only its flows, with a reason that begins like this.
     Flow(&'static str),
 }
@@ -62,6 +67,8 @@ pub struct Row {
     script: &'static str,
     provider: &'static str,
     modes: &'static [&'static str],
+    /// How the endpoint protects its connections.
+    protection: Protection,
     /// Program and arguments that print a version; an empty program is the client's own, no program prints none.
     version: &'static [&'static str],
     /// What is expected.
@@ -94,10 +101,23 @@ struct Made {
     who: Who,
 }
 
-/// Runs `rows`, one after the other, beside one sensor.
+/// Runs `rows`, one after the other, beside one sensor for each way of protection.
 pub fn run(rows: &[Row]) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    let mut rest = rows;
+    while let Some(first) = rest.first() {
+        let alike = rest.iter().take_while(|row| row.protection == first.protection).count();
+        let (now, later) = rest.split_at(alike);
+        outcomes.extend(run_alike(now, first.protection)?);
+        rest = later;
+    }
+    Ok(outcomes)
+}
+
+/// Runs rows that call one endpoint.
+fn run_alike(rows: &[Row], protection: Protection) -> Result<Vec<Outcome>> {
     let sandbox = Sandbox::new(Network::Shared)?;
-    let server = Server::start(&sandbox)?;
+    let server = Server::start_with(&sandbox, protection)?;
     let mut sensor = Sensor::start(&[])?;
     let cgroup = Cgroup::new("matrix")?;
     let mut made = HashMap::new();
@@ -137,7 +157,7 @@ pub fn run(rows: &[Row]) -> Result<Vec<Outcome>> {
 
 impl Row {
     const fn is_read(&self) -> bool {
-        matches!(self.expected, Expected::Read(_))
+        matches!(self.expected, Expected::Read(_) | Expected::Packets)
     }
 
     /// One call in each mode.
@@ -218,6 +238,7 @@ impl Told<'_> {
         let complaint = match (failure, row.expected) {
             (Some(failure), _) => format!("not run: {failure}"),
             (None, Expected::Read(method)) => read(&later, &flows, method),
+            (None, Expected::Packets) => read(&later, &flows, ""),
             (None, Expected::Flow(reason)) => told(&later, &flows, reason, row.modes.len()),
         };
         let tls = flows.iter().filter_map(|flow| flow.tls.as_ref());
@@ -225,7 +246,10 @@ impl Told<'_> {
         Outcome {
             version: row.version(),
             http: http.into_iter().collect::<Vec<_>>().join(", "),
-            told: told.filter(|told| !told.is_empty()).max().cloned().unwrap_or_else(|| UNNAMED.to_owned()),
+            told: told.filter(|told| !told.is_empty()).max().cloned().unwrap_or_else(|| match row.expected {
+                Expected::Packets => PACKETS.to_owned(),
+                _ => UNNAMED.to_owned(),
+            }),
             right: (later.right, later.requests),
             first: (first.right, first.requests),
             complaint,
@@ -271,7 +295,7 @@ fn flow(record: &Record) -> Option<&Flow> {
     }
 }
 
-/// What is wrong with calls that are to be read by `method`.
+/// What is wrong with calls that are to be read by `method`, or without TLS.
 fn read(calls: &Comparison, flows: &[&Flow], method: &str) -> String {
     if let Err(error) = calls.require(0.0) {
         return format!("{error:#}");

@@ -1,7 +1,7 @@
 //! Every client of the matrix, and what is expected of it.
 
 use super::{Expected, Row};
-use crate::client::Runtime;
+use crate::{client::Runtime, server::Protection};
 
 /// Debian's shared OpenSSL keeps names of inner functions for its error messages.
 const OPENSSL: Expected = Expected::Read("openssl.name_anchor");
@@ -12,6 +12,7 @@ const EXPORTED: Expected = Expected::Read("openssl.exported_symbol");
 const GNUTLS: Expected = Expected::Read("gnutls.exported_symbol");
 const BORINGSSL: Expected = Expected::Read("boringssl.error_sites");
 const AEAD: Expected = Expected::Read("aes_gcm.aead_constants");
+const CHACHA: Expected = Expected::Read("chacha20_poly1305.aead_constants");
 const GO: Expected = Expected::Read("go.go_table");
 
 /// A client of a model as `Row`s are written: name, TLS library, runtime, script, modes.
@@ -24,7 +25,8 @@ const fn row(
     version: &'static [&'static str],
     expected: Expected,
 ) -> Row {
-    Row { name, stack, runtime, script, provider: "openai", modes, version, expected }
+    let (provider, protection) = ("openai", Protection::Any);
+    Row { name, stack, runtime, script, provider, modes, protection, version, expected }
 }
 
 /// A program that is compiled from this repository.
@@ -69,6 +71,29 @@ fn more_agents() -> [Row; 3] {
         agent("Qwen Code", "OpenSSL 3, exported", &["qwen"], "openai", EXPORTED),
         agent("pi", "OpenSSL 3, exported", &["pi"], "anthropic", EXPORTED),
     ]
+}
+
+/// Programs that are read below their TLS library, with an endpoint that protects connections in another way than most.
+fn otherwise() -> Vec<Row> {
+    use Runtime::{AwsLc, AwsLcWithoutVaes, Deno, Ring};
+    let ways = [
+        (Protection::Gcm12, "TLS 1.2", AEAD),
+        (Protection::Chacha13, "ChaCha20-Poly1305", CHACHA),
+        (Protection::Chacha12, "TLS 1.2 with ChaCha20-Poly1305", CHACHA),
+    ];
+    let rows = ways.map(|(protection, way, expected)| {
+        let one = |name, runtime, script, modes, version| Row {
+            protection,
+            ..row(name, way, runtime, script, modes, version, expected)
+        };
+        [
+            one("hyper, stripped, ring", Ring, "ring_call", HYPER_MODES, &[]),
+            one("hyper, stripped, aws-lc", AwsLc, "aws_lc_call", HYPER_MODES, &[]),
+            one("hyper, stripped, aws-lc, no VAES", AwsLcWithoutVaes, "aws_lc_call", PLAIN, &[]),
+            one("Deno fetch", Deno, "fetch_call.mjs", PLAIN, &["", "--version"]),
+        ]
+    });
+    rows.into_iter().flatten().collect()
 }
 
 /// All rows, in the order of the table.
@@ -208,6 +233,27 @@ pub fn all() -> Vec<Row> {
             BORINGSSL,
         )
     });
+    rows.push(row(
+        "curl, HTTP/2 without TLS",
+        "none",
+        Curl,
+        "curl_call.sh",
+        &["clear-h2", "clear-h2-stream"],
+        CURL,
+        Expected::Packets,
+    ));
+    rows.push(Row {
+        provider: "x_ai",
+        ..row(
+            "Python grpcio without TLS",
+            "none",
+            Python,
+            "grpc_call.py",
+            &["clear-plain", "clear-stream"],
+            &["", "-c", PYTHON, "grpcio"],
+            Expected::Packets,
+        )
+    });
     rows.push(Row {
         provider: "anthropic",
         ..row(
@@ -220,5 +266,6 @@ pub fn all() -> Vec<Row> {
             OPENSSL,
         )
     });
+    rows.extend(otherwise());
     rows
 }

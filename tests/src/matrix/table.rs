@@ -7,7 +7,8 @@ const HEAD: &str = "# Clients that were tried
 
 Written by `cargo xtask matrix`, which runs each client against a local endpoint that answers like the providers, on the
 real kernel, and holds every record against what the endpoint received: process, key, model, tokens, status and flow.
-*Read* is the library and how its functions were found; the AEAD layer (`aes_gcm`) reads below the TLS library.
+*Read* is the library and how its functions were found; the AEAD layer (`aes_gcm`,
+`chacha20_poly1305`) reads below the TLS library.
 *First* are the calls of an executable that the sensor had never seen: a large one is still being read then.
 
 ";
@@ -18,19 +19,20 @@ impl Outcome {
     fn cells(&self) -> [String; 8] {
         let Self { row, version, http, told, right, first, complaint } = self;
         let layer = match row.expected {
-            Expected::Read(method) if method.starts_with("aes_gcm") => "AEAD",
+            Expected::Read(method) if method.ends_with("aead_constants") => "AEAD",
             Expected::Read(_) => "library",
+            Expected::Packets => "packets",
             Expected::Flow(_) => "flow only",
         };
         let share = |(right, of): (usize, usize)| format!("{right} of {of}");
         let right = match row.expected {
             _ if complaint.starts_with("not run") => "not run".to_owned(),
             _ if !complaint.is_empty() => format!("{}, **wrong**", share(*right)),
-            Expected::Read(_) => share(*right),
+            Expected::Read(_) | Expected::Packets => share(*right),
             Expected::Flow(_) => "as documented".to_owned(),
         };
         let first = match row.expected {
-            Expected::Read(_) => share(*first),
+            Expected::Read(_) | Expected::Packets => share(*first),
             Expected::Flow(_) => String::new(),
         };
         let http = http.replace("HTTP/", "").replace(".0", "");

@@ -17,6 +17,7 @@ mod websocket;
 pub use answer::COMPLETION;
 pub use process::Server;
 pub use serve::{Options, Ready, run};
+pub use tls::Protection;
 pub use truth::{Truth, read_log};
 
 /// File with the certificate authority, inside the server's folder.

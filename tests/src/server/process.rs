@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{READY_FILE, Ready, TRUTH_FILE, Truth, read_log};
+use super::{Protection, READY_FILE, Ready, TRUTH_FILE, Truth, read_log};
 use crate::{paths, sandbox::Sandbox, wait};
 
 /// Time the server has to start.
@@ -28,9 +28,15 @@ pub struct Server<'a> {
 impl<'a> Server<'a> {
     /// Starts it inside `sandbox` and waits until it accepts connections.
     pub fn start(sandbox: &'a Sandbox) -> Result<Self> {
+        Self::start_with(sandbox, Protection::Any)
+    }
+
+    /// The same with TLS connections that are protected in one way only.
+    pub fn start_with(sandbox: &'a Sandbox, protection: Protection) -> Result<Self> {
         let [tls, clear] = [HTTPS, HTTP].map(|port| SocketAddr::new(sandbox.address(), port).to_string());
         let mut command = sandbox.command(paths::binary("model-server")?);
-        command.args(["--listen", &tls, "--cleartext", &clear, "--with-parent", "--dir"]).arg(sandbox.dir());
+        command.args(["--listen", &tls, "--cleartext", &clear, "--protection", &protection.name()]);
+        command.args(["--with-parent", "--dir"]).arg(sandbox.dir());
         let child = command.stdin(Stdio::piped()).spawn().context("cannot start model-server")?;
         let mut server = Self { sandbox, child };
         let file = sandbox.dir().join(READY_FILE);

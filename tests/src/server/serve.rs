@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     READY_FILE, TRUTH_FILE,
     http::{Peer, State, exchange},
-    tls,
+    tls::{self, Protection},
     truth::Log,
 };
 use crate::wait;
@@ -45,6 +45,9 @@ pub struct Options {
     /// Address and port for cleartext HTTP; may be given several times
     #[arg(long)]
     pub cleartext: Vec<SocketAddr>,
+    /// How TLS connections are protected
+    #[arg(long, value_enum, default_value_t)]
+    pub protection: Protection,
     /// Folder for the authority, the bound addresses and the truth log
     #[arg(long)]
     pub dir: PathBuf,
@@ -67,7 +70,7 @@ pub struct Ready {
 /// Serves until a signal, or until standard input closes when asked to.
 pub async fn run(options: Options) -> Result<()> {
     std::fs::create_dir_all(&options.dir)?;
-    let acceptor = TlsAcceptor::from(tls::config(&options.dir)?);
+    let acceptor = TlsAcceptor::from(tls::config(&options.dir, options.protection)?);
     let log = Log::create(&options.dir.join(TRUTH_FILE))?;
     let state = Arc::new(State { log, requests: AtomicU64::new(0) });
     let mut ready = Ready { pid: std::process::id(), listen: Vec::new(), cleartext: Vec::new() };

@@ -7,6 +7,12 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longest payload that a frame may have by default (RFC 9113 section 4.2), in bytes.
 const DEFAULT_FRAME: u32 = 16 * 1024;
 
+/// Are these the preface, or as much of it as tells it from a request of HTTP/1?
+pub fn looks_like_preface(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(PREFACE.len());
+    known >= 4 && bytes.get(..known) == PREFACE.get(..known)
+}
+
 /// Does this write begin with the request headers of a connection that is already open? The kernel asks the same
 /// (`is_open_http2` of its TLS hook). Responses begin with a status, requests with a method or an authority
 /// (RFC 7541 appendix A), so a server is never taken for a client.

@@ -13,4 +13,4 @@ mod join;
 mod tests;
 
 pub use connection::Exchanges;
-pub use join::{PREFACE, looks_like_requests};
+pub use join::{PREFACE, looks_like_preface, looks_like_requests};

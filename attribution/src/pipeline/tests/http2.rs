@@ -2,7 +2,7 @@
 
 use super::script::*;
 use crate::decode::http2::PREFACE;
-use crate::event::Direction;
+use crate::event::{Direction, Shape};
 
 fn agent() -> (Script, Client) {
     let mut script = Script::new();
@@ -129,6 +129,31 @@ fn a_connection_that_was_open_before_tells_its_new_keys_and_never_an_old_one() {
     let call = told.one_call();
     assert_eq!((call.model_requested.as_str(), call.tokens.unwrap().input), ("old", Some(3)));
     assert_eq!(call.credential, None);
+}
+
+#[test]
+fn calls_without_tls_are_read_from_packets_in_any_order() {
+    let mut script = Script::new();
+    script.exec(9, 1, "/usr/bin/agent");
+    let client = Client::new(9, 3).to("127.0.0.1:8000");
+    let (mut ours, mut theirs) = (Peer::new(), Peer::new());
+    let first = [PREFACE, &frame(4, 0, 0, &[]), &ours.request(1, KEY, "one")].concat();
+    let second = ours.request(3, OTHER_KEY, "two");
+    // The settings of the server come before anything that was asked.
+    let (settings, answers) =
+        (frame(4, 0, 0, &[]), [theirs.answer(3, (3, 4)), theirs.answer(1, (1, 2))].concat());
+    script.payload(&client, Shape::Http, &first[..PREFACE.len()]);
+    script.packet(&client, Direction::Read, 0, &settings);
+    script.packet(&client, Direction::Write, first.len(), &second);
+    script.packet(&client, Direction::Write, PREFACE.len(), &first[PREFACE.len()..]);
+    script.packet(&client, Direction::Read, settings.len() + 50, &answers[50..]);
+    script.packet(&client, Direction::Read, settings.len(), &answers[..60]);
+    let told = script.close(&client).run();
+    let calls = told.calls();
+    let seen = calls.iter().map(|call| (call.model_requested.as_str(), call.tokens.as_ref().unwrap().input));
+    assert_eq!(seen.collect::<Vec<_>>(), [("two", Some(3)), ("one", Some(1))]);
+    assert!(calls.iter().all(|call| (call.binding.as_str(), call.flow_id.as_str()) == ("cleartext", "3")));
+    assert_eq!(told.verdicts(), [true]);
 }
 
 #[test]
