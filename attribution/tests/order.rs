@@ -13,8 +13,8 @@ use attribution::{
 };
 use proptest::prelude::*;
 use proto::v1::{
-    Ancestor, Cost, Credential, Endpoint, Finding, ModelCall, Process, Record, Sensor, Tokens, Workload,
-    record::Body,
+    Ancestor, Cost, Credential, Endpoint, Finding, Flow, ModelCall, Process, Record, Sensor, Tls, Tokens,
+    Workload, record::Body,
 };
 
 const START: u64 = 20_522 * 86_400_000_000_000;
@@ -95,14 +95,43 @@ fn record(seq: u64, (time, place, run, key, model): (u64, u8, u32, u8, u8), toke
     record
 }
 
+/// The connection of a call, at its end.
+fn closed(record: &Record, seq: u64) -> Record {
+    let call = record.model_call().cloned().unwrap_or_default();
+    let coverage = if seq.is_multiple_of(3) { "none" } else { "plaintext" };
+    let flow = Flow {
+        id: call.flow_id,
+        endpoint: call.endpoint,
+        process: call.process,
+        workload: call.workload,
+        tls: Some(Tls { coverage: coverage.into(), coverage_reason: "why".into(), ..Tls::default() }),
+        ..Flow::default()
+    };
+    Record { body: Some(Body::Flow(Box::new(flow))), ..record.clone() }
+}
+
 /// Records in an order of time, within the bound, and a disorder of them.
 fn records() -> impl Strategy<Value = (Vec<Record>, Vec<Record>)> {
-    let one = ((0..LATENESS_NS, 0..8u8, 0..6u32, 0..3u8, 0..4u8), 0..40u64);
-    prop::collection::vec(one, 1..120).prop_flat_map(|all| {
-        let records: Vec<Record> = all
-            .into_iter()
-            .enumerate()
-            .map(|(seq, (what, tokens))| record(seq as u64, what, tokens))
+    records_of((0..LATENESS_NS, 0..8u8, 0..6u32, 0..3u8, 0..4u8), 120)
+}
+
+/// Records of few that call again and again.
+fn many_records_of_few() -> impl Strategy<Value = (Vec<Record>, Vec<Record>)> {
+    records_of((0..LATENESS_NS / 4, 0..2u8, 0..2u32, 0..1u8, 0..2u8), 400)
+}
+
+fn records_of(
+    one: impl Strategy<Value = (u64, u8, u32, u8, u8)>,
+    most: usize,
+) -> impl Strategy<Value = (Vec<Record>, Vec<Record>)> {
+    prop::collection::vec((one, 0..40u64), 1..most).prop_flat_map(|mut all| {
+        all.sort_unstable();
+        let records: Vec<Record> = (0..)
+            .zip(all)
+            .map(|(seq, (what, tokens))| {
+                let call = record(seq, what, tokens);
+                if seq % 5 == 4 { closed(&call, seq) } else { call }
+            })
             .collect();
         (Just(records.clone()), Just(records).prop_shuffle())
     })
@@ -138,6 +167,27 @@ proptest! {
         let [mut whole, one, mut two, three] = parts;
         two.merge(three);
         prop_assert_eq!((whole.merge(two), whole.merge(one)), (0, 0));
+        prop_assert_eq!(&whole.findings(), &once);
+    }
+
+    #[test]
+    fn what_is_added_up_comes_to_the_same_in_any_order(
+        (records, shuffled) in many_records_of_few(),
+        cuts in prop::collection::vec(0..2usize, 400),
+    ) {
+        let once = found(&records);
+        prop_assert_eq!(&found(&shuffled), &once);
+        let mut parts = [detector(), detector()];
+        for (record, part) in records.iter().zip(cuts) {
+            parts[part].record(record);
+        }
+        let [mut whole, other] = parts;
+        prop_assert_eq!(whole.merge(other), 0);
+        prop_assert_eq!(whole.consumption(), {
+            let mut all = detector();
+            shuffled.iter().for_each(|record| drop(all.record(record)));
+            all.consumption()
+        });
         prop_assert_eq!(&whole.findings(), &once);
     }
 

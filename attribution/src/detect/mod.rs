@@ -6,6 +6,7 @@
 //! [`Detector::record`] tells on the way (open, updated, resolved) may be more or less with another order; it leads
 //! to the same end. One rule a file.
 
+mod asks;
 mod check;
 mod emit;
 mod facts;
@@ -43,9 +44,10 @@ use proto::v1::{Finding, Record};
 use sha2::{Digest, Sha256};
 
 use crate::policy::Policy;
+use asks::Asks;
 use check::{At, Checks, Cx, Draft, Of};
 use emit::Told;
-use state::{Look, State, Subject};
+use state::{Look, State, Subject, Waits};
 
 pub use notify::{Limits as NotifyLimits, Notification, Notifier, SEVERAL};
 pub(crate) use shared_credential::NAME as SHARED_CREDENTIAL;
@@ -60,6 +62,8 @@ pub use state::{
 pub const LATENESS_NS: u64 = 3_600_000_000_000;
 /// How often what has changed a little is looked at again, in time of the records.
 const LOOK_NS: u64 = 1_000_000_000;
+/// How long counts may be added up before rules see them, when no budget waits for them.
+const COUNT_NS: u64 = 10_000_000_000;
 /// How often what only time changes is looked at again.
 const SWEEP_NS: u64 = 60_000_000_000;
 /// Subjects that wait and are looked at with one record: no record has to wait for all of them.
@@ -78,6 +82,7 @@ pub struct Detector {
     /// Subjects to look at with the next sweep, each once.
     later: Vec<Subject>,
     told: Told,
+    counted: u64,
     looked: u64,
     swept: u64,
 }
@@ -87,11 +92,12 @@ impl Detector {
     pub fn new(policy: Arc<Policy>) -> Self {
         Self {
             checks: Checks::new(&policy),
+            state: State::new(Asks::new(&policy)),
             policy,
-            state: State::default(),
             waiting: Vec::new(),
             later: Vec::new(),
             told: Told::default(),
+            counted: 0,
             looked: 0,
             swept: 0,
         }
@@ -136,6 +142,7 @@ impl Detector {
     /// Another policy holds from now on. What it changes is told with the following ticks.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.checks = Checks::new(&policy);
+        self.state.asks = Asks::new(&policy);
         self.policy = policy;
         self.swept = 0;
         let all = self.state.subjects().collect();
@@ -156,7 +163,9 @@ impl Detector {
 
     /// Adds what a detector of other records knows; the number of records that both had seen and that count twice
     /// now, 0 for disjoint parts.
-    pub fn merge(&mut self, other: Self) -> u64 {
+    pub fn merge(&mut self, mut other: Self) -> u64 {
+        self.count(&Subject::All);
+        other.count(&Subject::All);
         self.told.merge(other.told);
         let both = self.state.merge(other.state);
         let all = self.state.subjects().collect();
@@ -165,7 +174,8 @@ impl Detector {
     }
 
     /// All findings in force, by id: the same for the same records, policy and time.
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&mut self) -> Vec<Finding> {
+        self.count(&Subject::All);
         let mut all: Vec<Finding> =
             self.state.subjects().flat_map(|subject| self.evaluate(&subject)).collect();
         all.sort_by(|one, other| one.id.cmp(&other.id));
@@ -194,19 +204,17 @@ impl Detector {
 
     /// Takes a record into the state. What has to be looked at now goes to `urgent`, the rest waits.
     fn apply(&mut self, record: &Record, urgent: &mut dyn FnMut(Subject)) -> bool {
-        let (waiting, later) = (&mut self.waiting, &mut self.later);
+        let mut queues = Queues { waiting: &mut self.waiting, later: &mut self.later };
         self.state.apply(record, &mut |subject, waits, look| match look {
             Look::Now => urgent(subject()),
-            Look::Soon if !waits.soon => {
-                waits.soon = true;
-                waiting.push(subject());
-            }
-            Look::Later if !waits.later => {
-                waits.later = true;
-                later.push(subject());
-            }
-            Look::Soon | Look::Later => {}
+            _ => queues.put(subject, waits, look),
         })
+    }
+
+    /// Makes what was added up about a subject part of what rules see.
+    fn count(&mut self, subject: &Subject) {
+        let mut queues = Queues { waiting: &mut self.waiting, later: &mut self.later };
+        self.state.tell_of(subject, &mut |subject, waits, look| queues.put(subject, waits, look));
     }
 
     /// Looks at some of what waits, and once a minute at everything that time alone may change.
@@ -215,10 +223,16 @@ impl Detector {
         if now < self.looked.saturating_add(LOOK_NS) {
             return;
         }
+        let budgets = self.state.asks.principals || self.state.asks.sessions;
+        if now >= self.counted.saturating_add(if budgets { LOOK_NS } else { COUNT_NS }) {
+            self.counted = now;
+            self.count(&Subject::All);
+        }
         if now >= self.swept.saturating_add(SWEEP_NS) {
             let ended = |until: u64| self.swept <= until && until <= now;
             let all = self.policy.exceptions.iter().any(|one| ended(one.until));
             self.swept = now;
+            self.count(&Subject::All);
             self.look(&Subject::All, out);
             let later = std::mem::take(&mut self.later);
             for subject in &later {
@@ -256,6 +270,7 @@ impl Detector {
     }
 
     fn look(&mut self, subject: &Subject, out: &mut Vec<Finding>) {
+        self.count(subject);
         let found = self.evaluate(subject);
         self.told.tell(subject, found, self.state.now, out);
     }
@@ -293,6 +308,25 @@ impl Detector {
             }
         }
         out
+    }
+}
+
+/// Where subjects wait to be looked at.
+struct Queues<'a> {
+    waiting: &'a mut Vec<Subject>,
+    later: &'a mut Vec<Subject>,
+}
+
+impl Queues<'_> {
+    /// Puts a subject where it is not yet.
+    fn put(&mut self, subject: &dyn Fn() -> Subject, waits: &mut Waits, look: Look) {
+        let (waits, queue) = match look {
+            Look::Later => (&mut waits.later, &mut *self.later),
+            Look::Now | Look::Soon => (&mut waits.soon, &mut *self.waiting),
+        };
+        if !std::mem::replace(waits, true) {
+            queue.push(subject());
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::check::{At, Check, Cx, Draft, who_name};
 use super::rules::{Param, Rule, Severity};
-use super::state::access::{Named, Names};
+use super::state::connection::{Connection, Named};
+use super::state::names::Dest;
 use super::state::span::Span;
 
 pub(super) const RULE: Rule = Rule {
@@ -32,9 +33,9 @@ enum Other {
 }
 
 fn check(cx: &Cx<'_>, at: At<'_>, out: &mut Vec<Draft>) {
-    let mut found: BTreeMap<(&str, &str, Other, &str), Vec<&Names>> = BTreeMap::new();
+    let mut found: BTreeMap<(&str, &str, Other, &str), Vec<&Connection>> = BTreeMap::new();
     let keep = at.days("keep_days");
-    for (_, known) in cx.state.connections.iter().filter(|(_, known)| cx.is_recent(known.span.last, keep)) {
+    for known in cx.state.connections.iter() {
         let own = known.network.as_ref();
         // Without a name on the network the request has the only one that an address can disagree with.
         let pairs = [
@@ -43,9 +44,13 @@ fn check(cx: &Cx<'_>, at: At<'_>, out: &mut Vec<Draft>) {
         ];
         for (own, other, kind) in pairs {
             if let (Some(own), Some(other)) = (own, other)
+                && cx.is_recent(known.span.last, keep)
                 && is_conflict(cx, own, other)
             {
-                found.entry((&known.place, &own.host, kind, &other.host)).or_default().push(known);
+                found
+                    .entry((&known.holder.place, &own.dest.host, kind, &other.dest.host))
+                    .or_default()
+                    .push(known);
             }
         }
     }
@@ -54,7 +59,8 @@ fn check(cx: &Cx<'_>, at: At<'_>, out: &mut Vec<Draft>) {
         let Some(first) = connections.first() else { continue };
         let mut span = Span::default();
         connections.iter().for_each(|known| span.merge(&known.span));
-        let who = who_name(place, &first.sample);
+        let sample = &first.holder.sample;
+        let who = who_name(place, sample);
         let (subject, title) = match kind {
             Other::Request => (
                 format!("{place} {own} {other}"),
@@ -70,7 +76,7 @@ fn check(cx: &Cx<'_>, at: At<'_>, out: &mut Vec<Draft>) {
             severity: at.rule.severity,
             title,
             credential: None,
-            participants: vec![cx.named(place, &first.sample, &first.evidence, &span)],
+            participants: vec![cx.named(place, sample, &first.evidence, &span)],
             span,
         });
     }
@@ -78,7 +84,8 @@ fn check(cx: &Cx<'_>, at: At<'_>, out: &mut Vec<Draft>) {
 
 /// Whether two names of one connection belong to different parties, and neither is a declared gateway.
 fn is_conflict(cx: &Cx<'_>, own: &Named, other: &Named) -> bool {
-    let gateway = |name: &Named| crate::policy::any(&cx.policy.gateway_hosts, &name.host);
+    let (own, other) = (&own.dest, &other.dest);
+    let gateway = |name: &Dest| crate::policy::any(&cx.policy.gateway_hosts, &name.host);
     let one_provider = !own.provider.is_empty() && own.provider == other.provider;
     !one_provider && site(&own.host) != site(&other.host) && !gateway(own) && !gateway(other)
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Detector;
 use super::check::who_name;
 use super::state::buckets::Amount;
 use super::state::credential::{Cred, Use};
+use super::{Detector, Subject};
 
 /// One credential and its users.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +73,8 @@ impl From<Amount> for Usage {
 
 impl Detector {
     /// Who used which credential for what.
-    pub fn consumption(&self) -> Consumption {
+    pub fn consumption(&mut self) -> Consumption {
+        self.count(&Subject::All);
         let mut keys_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (fingerprint, known) in self.state.credentials.iter() {
             for one in known.uses.values() {

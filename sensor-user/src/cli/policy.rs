@@ -57,7 +57,7 @@ pub(super) fn run(args: &PolicyArgs, config: &Config) -> anyhow::Result<ExitCode
         }
         Verb::Suggest { records, policy } => {
             let known = policy.read(records.state_dir(), config)?;
-            let detector = look_back::detector(records, config, known.clone())?;
+            let mut detector = look_back::detector(records, config, known.clone())?;
             out.write_all(suggest(&detector.consumption(), &known).as_bytes())?;
         }
         Verb::Show => out.write_all(EXAMPLE.as_bytes())?,

@@ -7,9 +7,11 @@
 pub(super) mod access;
 pub(super) mod apply;
 pub(super) mod buckets;
+pub(super) mod connection;
 pub(super) mod credential;
 pub(super) mod few;
 pub(super) mod keyed;
+pub(super) mod lane;
 pub(super) mod memo;
 pub(super) mod names;
 pub(super) mod principal;
@@ -27,8 +29,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use proto::v1;
 
+use super::asks::Asks;
 use access::Access;
+use connection::Connections;
 use credential::Cred;
+use lane::Lanes;
 use memo::Memo;
 use names::{Names, key};
 use principal::Principal;
@@ -59,7 +64,7 @@ pub(super) struct State {
     pub(super) principals: Table<Principal>,
     pub(super) sessions: Table<Session>,
     pub(super) accesses: Table<Access>,
-    pub(super) connections: Table<access::Names>,
+    pub(super) connections: Connections,
     pub(super) sensors: HashMap<u64, Sensor, RandomState>,
     /// What collectors say of sensors.
     pub(super) reports: Reports,
@@ -69,38 +74,17 @@ pub(super) struct State {
     /// Earliest time of any record.
     pub(super) since: Option<u64>,
     pub(super) dropped: Dropped,
-    /// Keys of the sensors that records came from lately.
-    recent: Memo<u64>,
+    /// What the rules ask of counts.
+    pub(super) asks: Asks,
+    /// Keys of the sensors that records came from lately, under a hash of host and boot id as in [`Lanes`].
+    recent: Memo<(u64, u64)>,
     /// Keys of process trees seen lately, by sensor, id and start of their oldest process.
     roots: Memo<(u64, u32, u64, u64)>,
-    /// Where everything is that a record changes, for those that said the same but for numbers.
-    known: Memo<Known>,
-    /// Where connections are that were seen lately: a hash of flow and sensor, as in [`Known`], what their table had
-    /// forgotten by then, and the place.
-    flows: Memo<(u64, u64, u32)>,
+    /// What was added up and not told yet.
+    lanes: Lanes,
     hasher: RandomState,
     /// Where names that are put together are written.
     scratch: String,
-}
-
-/// What was found out for a record, under a hash of all that it says of who acted, where, with what. The hash has a key
-/// that nobody knows, so no two are made to meet.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    hash: u64,
-    /// What tables had forgotten by then: places change when they forget.
-    forgotten: u64,
-    /// Where these are in their tables.
-    principal: u32,
-    session: u32,
-    credential: Option<u32>,
-    /// Key of the user of the credential.
-    user: u64,
-    dest_key: u64,
-    /// Key of the process tree.
-    root: u64,
-    /// Hash of what the principal is.
-    about_hash: u64,
 }
 
 /// Records that the detector did not use, by reason.
@@ -153,31 +137,30 @@ pub(super) struct Waits {
     pub(super) later: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl State {
+    /// Nothing known yet.
+    pub(super) fn new(asks: Asks) -> Self {
         Self {
             credentials: Table::new(MAX_CREDENTIALS),
             principals: Table::new(MAX_PRINCIPALS),
             sessions: Table::new(MAX_SESSIONS),
             accesses: Table::new(MAX_ACCESSES),
-            connections: Table::new(MAX_CONNECTIONS),
+            connections: Connections::new(MAX_CONNECTIONS),
             sensors: HashMap::default(),
             reports: Reports::default(),
             names: Names::default(),
             now: 0,
             since: None,
             dropped: Dropped::default(),
+            asks,
             recent: Memo::default(),
             roots: Memo::default(),
-            known: Memo::default(),
-            flows: Memo::default(),
+            lanes: Lanes::default(),
             hasher: RandomState::default(),
             scratch: String::new(),
         }
     }
-}
 
-impl State {
     /// Everything a finding can be about.
     pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> + '_ {
         let named = |subject: fn(Arc<str>) -> Subject| move |name: &Arc<str>| subject(name.clone());
@@ -203,18 +186,17 @@ impl State {
 
     /// What was not used.
     pub(super) fn dropped(&self) -> Dropped {
-        let forgotten = self.forgotten() + self.accesses.forgotten + self.connections.forgotten;
+        let subjects = self.credentials.forgotten + self.principals.forgotten + self.sessions.forgotten;
+        let forgotten = subjects + self.accesses.forgotten + self.connections.forgotten;
         Dropped { forgotten, ..self.dropped }
     }
 
-    /// Credentials, principals and sessions forgotten.
-    fn forgotten(&self) -> u64 {
-        self.credentials.forgotten + self.principals.forgotten + self.sessions.forgotten
-    }
-
-    /// Adds the state of other records; the number of records that were in both and are counted twice now.
+    /// Adds the state of other records; the number of records that were in both and are counted twice now. What both
+    /// added up has to be told before.
     pub(super) fn merge(&mut self, other: Self) -> u64 {
         let mut both = 0;
+        // Tables that make room have other places afterwards.
+        self.lanes.clear();
         for (key, sensor) in other.sensors {
             if self.sensors.len() < MAX_SENSORS || self.sensors.contains_key(&key) {
                 let known = self.sensors.entry(key).or_insert_with(|| Sensor {
@@ -245,11 +227,9 @@ impl State {
     fn admit(&mut self, time: u64, sensor: Option<&v1::Sensor>) -> Option<Mark> {
         static NONE: v1::Sensor = v1::Sensor { host: String::new(), boot_id: String::new(), seq: 0 };
         let sensor = sensor.unwrap_or(&NONE);
-        let same = |known: &Sensor| *known.host == *sensor.host && *known.boot_id == *sensor.boot_id;
         let hash = self.hasher.hash_one((&sensor.host, &sensor.boot_id));
-        let recent = self.recent.get(hash, |known| self.sensors.get(known).is_some_and(same));
-        let name = match recent {
-            Some(known) => *known,
+        let name = match self.recent.get(hash, |(known, _)| *known == hash) {
+            Some((_, name)) => *name,
             None => {
                 let name = key((&sensor.host, &sensor.boot_id));
                 if !self.sensors.contains_key(&name) {
@@ -264,7 +244,7 @@ impl State {
                     };
                     self.sensors.insert(name, known);
                 }
-                self.recent.put(hash, name);
+                self.recent.put(hash, (hash, name));
                 name
             }
         };

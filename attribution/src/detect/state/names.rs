@@ -98,6 +98,15 @@ impl Names {
 }
 
 impl Dest {
+    /// Host and provider for a sentence.
+    pub(in crate::detect) fn place(&self) -> String {
+        match (&*self.provider, &*self.host) {
+            ("", host) => host.to_owned(),
+            (provider, "") => provider.to_owned(),
+            (provider, host) => format!("{provider} ({host})"),
+        }
+    }
+
     fn is(&self, [provider, host, model]: [&str; 3]) -> bool {
         *self.host == *host && *self.model == *model && *self.provider == *provider
     }

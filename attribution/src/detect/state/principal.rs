@@ -25,9 +25,7 @@ pub(in crate::detect) const UNSEEN_DAYS: usize = 8;
 #[derive(Debug, Default)]
 pub(in crate::detect) struct Principal {
     /// What it is, by the latest record, and which record that was.
-    pub(in crate::detect) about: (Mark, About),
-    /// A hash of what it is, for the detector that learned it.
-    pub(in crate::detect) about_hash: u64,
+    pub(in crate::detect) about: (Mark, Arc<About>),
     /// All records of it.
     pub(in crate::detect) span: Span,
     /// Which records name it first.
@@ -70,6 +68,18 @@ pub(in crate::detect) struct Unseen {
     pub(in crate::detect) days: Buckets<UNSEEN_DAYS>,
 }
 
+impl Principal {
+    /// It is what a later record says; whether that is something else than before.
+    pub(in crate::detect) fn is_now(&mut self, mark: Mark, about: &Arc<About>) -> bool {
+        self.about.0 = mark;
+        let changed = !Arc::ptr_eq(&self.about.1, about) && self.about.1 != *about;
+        if changed {
+            self.about.1 = about.clone();
+        }
+        changed
+    }
+}
+
 impl Entry for Principal {
     fn last(&self) -> u64 {
         self.span.last
@@ -77,7 +87,7 @@ impl Entry for Principal {
 
     fn merge(&mut self, other: Self) {
         if other.about.0 > self.about.0 {
-            (self.about, self.about_hash) = (other.about, other.about_hash);
+            self.about = other.about;
         }
         self.span.merge(&other.span);
         if self.evidence.merge(&other.evidence) {

@@ -6,6 +6,8 @@ use super::Waits;
 use super::buckets::Amount;
 use super::credential::Sample;
 use super::keyed::Keyed;
+use super::lane::Sums;
+use super::names::mixed;
 use super::span::{Evidence, Span};
 use super::table::Entry;
 
@@ -16,7 +18,7 @@ const MAX_SLOTS: usize = 6;
 /// Credentials told apart of one session.
 const MAX_KEYS: usize = 8;
 /// Counters for the sizes of requests. Only a size that most requests have fills one alone.
-const SIZES: usize = 16;
+pub(in crate::detect) const SIZES: usize = 16;
 
 /// One session. Its table key is the session's id, or names the tree's oldest process.
 #[derive(Debug, Default)]
@@ -74,18 +76,26 @@ impl Slot {
         (-bits * (1.0 - set.min(bits - 1.0) / bits).ln()).round() as u32
     }
 
-    /// Counts a call; `size` and `process` are spread over their upper bits ([`super::names::mixed`]).
-    pub(in crate::detect) fn add(&mut self, failed: bool, size: Option<u64>, process: u64) {
+    /// Counts a call of a [`size`]; whether its process, spread over its upper bits ([`mixed`]), called for the first
+    /// time.
+    pub(in crate::detect) fn add(&mut self, failed: bool, size: Option<usize>, process: u64) -> bool {
         self.calls = self.calls.saturating_add(1);
         self.failed = self.failed.saturating_add(u32::from(failed));
-        // The upper bits are the ones that are spread.
-        let cell = size.map(|size| (size >> (u64::BITS - SIZES.ilog2())) as usize);
-        if let Some(cell) = cell.and_then(|cell| self.sizes.get_mut(cell)) {
+        if let Some(cell) = size.and_then(|cell| self.sizes.get_mut(cell)) {
             *cell = cell.saturating_add(1);
         }
         let bit = process >> (u64::BITS - 8);
-        if let Some(word) = self.processes.get_mut((bit / 64) as usize) {
-            *word |= 1 << (bit % 64);
+        let Some(word) = self.processes.get_mut((bit / 64) as usize) else { return false };
+        let before = *word;
+        *word |= 1 << (bit % 64);
+        *word != before
+    }
+
+    /// Adds the calls of a lane. They did not fail, and the first call of their process was counted before.
+    pub(in crate::detect) fn add_all(&mut self, sums: &Sums) {
+        self.calls = self.calls.saturating_add(sums.looping.into());
+        for (cell, more) in self.sizes.iter_mut().zip(sums.sizes) {
+            *cell = cell.saturating_add(more.into());
         }
     }
 
@@ -99,6 +109,12 @@ impl Slot {
             *word |= other;
         }
     }
+}
+
+/// Which of the counters for sizes counts calls to `dest` with so many input tokens.
+pub(in crate::detect) fn size(dest: u64, input: u64) -> usize {
+    // The upper bits are the ones that are spread.
+    (mixed(dest, input) >> (u64::BITS - SIZES.ilog2())) as usize
 }
 
 impl Session {
@@ -146,14 +162,13 @@ impl Entry for Session {
 
 #[cfg(test)]
 mod tests {
-    use super::super::names::mixed;
     use super::*;
 
     #[test]
     fn callers_are_counted_about_right_and_sizes_stand_out() {
         let mut slot = Slot::default();
         for process in 0..100 {
-            let size = mixed(1, if process < 95 { 7 } else { process });
+            let size = size(1, if process < 95 { 7 } else { process });
             slot.add(process % 2 == 0, Some(size), mixed(process, 3));
         }
         assert!((90..=110).contains(&slot.callers()), "{}", slot.callers());

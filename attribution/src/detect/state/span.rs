@@ -69,6 +69,11 @@ impl Evidence {
         at == 0
     }
 
+    /// Time after which no record is taken any more; the end of time while there are few.
+    pub(in crate::detect) fn complete_after(&self) -> u64 {
+        if self.until == 0 { u64::MAX } else { self.until }
+    }
+
     /// Takes over `other`'s records; whether one of them is the earliest now.
     pub(in crate::detect) fn merge(&mut self, other: &Self) -> bool {
         let mut earliest = false;

@@ -59,7 +59,7 @@ impl<V: Entry> Table<V> {
     }
 
     /// Where the value of `name` is.
-    fn place(&self, name: &str) -> Option<u32> {
+    pub(in crate::detect) fn place(&self, name: &str) -> Option<u32> {
         self.find(self.hasher.hash_one(name), name)
     }
 
@@ -104,8 +104,14 @@ impl<V: Entry> Table<V> {
         self.places.find(hash, |(known, _)| **known == *name).map(|(_, at)| *at)
     }
 
-    fn make_room(&mut self) {
-        if self.items.len() < self.limit {
+    /// Whether one more makes others go.
+    pub(in crate::detect) fn is_full(&self) -> bool {
+        self.items.len() >= self.limit
+    }
+
+    /// Forgets some of a full table.
+    pub(in crate::detect) fn make_room(&mut self) {
+        if !self.is_full() {
             return;
         }
         let mut times: Vec<u64> = self.items.iter().map(|(_, value)| value.last()).collect();
