@@ -31,7 +31,7 @@ pub use function::{Abi, Count, Function, Library, Method, Role};
 pub use needed::{Needed, needed};
 
 /// What the locators answer for the same bytes; raised when that changes, so that kept answers are not used.
-pub const REVISION: u32 = 3;
+pub const REVISION: u32 = 4;
 
 /// Largest symbol, string or function table read, bytes.
 pub const MAX_TABLE: u64 = 256 << 20;
