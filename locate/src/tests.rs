@@ -419,7 +419,7 @@ proptest! {
 
     #[test]
     fn broken_files_give_no_probe_off_an_instruction(
-        sample in 0usize..7,
+        sample in 0usize..8,
         changes in prop::collection::vec((any::<u16>(), any::<u8>()), 0..24),
         cut in prop::option::weighted(0.1, any::<u16>()),
     ) {
@@ -445,7 +445,7 @@ proptest! {
     #[test]
     #[ignore = "takes minutes; for a change of a locator"]
     fn many_more_broken_files_give_no_probe_off_an_instruction(
-        sample in 0usize..7,
+        sample in 0usize..8,
         changes in prop::collection::vec((any::<u16>(), any::<u8>()), 0..24),
     ) {
         broken(sample, &changes, None);
