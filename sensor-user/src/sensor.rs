@@ -253,15 +253,16 @@ impl Sensor {
     fn tick(&mut self, sink: &mut dyn Sink) -> Result<(), SensorError> {
         let now_ns = boot_ns();
         self.loaded.flush_log();
-        if let Some(policy) = &mut self.policy {
-            policy.tick(&mut self.loaded.ebpf, &mut self.tables, now_ns);
-        }
         if let Some(policy) =
             self.rules.as_mut().and_then(|rules| rules.changed(Duration::from_nanos(now_ns)))
         {
             self.attribution.set_policy(policy);
         }
         self.drain(sink)?;
+        // After what waited was taken: who calls models is known then, and keeps probes that others lose.
+        if let Some(policy) = &mut self.policy {
+            policy.tick(&mut self.loaded.ebpf, &mut self.tables, now_ns);
+        }
         self.feed(Event::Tick { time_ns: now_ns });
         self.deliver(sink)?;
         let gaps = sink.gaps();

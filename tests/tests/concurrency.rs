@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use keywitness_tests::{
     cgroup::Cgroup,
     client::{self, Client, Runtime},
@@ -90,7 +90,10 @@ fn observe_by(
     let known = Known { address: sandbox.address(), fingerprints: &fingerprints };
     let result = compare(&truths, &stopped.records, &known, |_| Some(who.clone()));
     eprintln!("{script} {stack}: {}", result.summary());
-    result.require(UNCERTAIN)
+    let status = stopped.last_status()?;
+    result
+        .require(UNCERTAIN)
+        .with_context(|| format!("the sensor lost {:?} and skipped {:?}", status.lost, status.skipped))
 }
 
 #[test]

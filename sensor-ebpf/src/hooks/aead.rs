@@ -202,12 +202,11 @@ fn open(record: &Record) -> Option<()> {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: a shared read of a map value.
     let bound = match unsafe { AEAD_BOUND.get(&record.key) } {
-        Some(bound) => AeadBound { content: record.content, ..*bound },
+        Some(bound) => AeadBound { content: arrived_as(record, bound), ..*bound },
         None => {
             let arrived: [u8; 16] = read(record.input)?;
             // SAFETY: as above.
             let found = *unsafe { AEAD_ARRIVED.get(&arrived) }?;
-            let _ = AEAD_ARRIVED.remove(&arrived);
             if found.tgid != (thread >> 32) as u32 || record.form.is_some_and(|form| form != found.form) {
                 return None;
             }
@@ -219,6 +218,21 @@ fn open(record: &Record) -> Option<()> {
     let _ =
         AEAD_OPENING.insert(&thread, &Opening { bound, output, stack, target, len: record.len as u32 }, 0);
     None
+}
+
+/// Content type of a record of a connection that is known: as it was seen here, else on the wire. While the scope of
+/// probes changes, a function may have two: what the first one bound is known to the second.
+#[inline(always)]
+fn arrived_as(record: &Record, bound: &AeadBound) -> u16 {
+    if record.content != content::UNKNOWN || bound.form != form::EXPLICIT {
+        return record.content;
+    }
+    let Some(first) = read::<[u8; 16]>(record.input) else { return content::UNKNOWN };
+    // SAFETY: a shared read of a map value.
+    match unsafe { AEAD_ARRIVED.get(&first) } {
+        Some(arrived) if arrived.random.bytes == bound.random.bytes => arrived.content,
+        _ => content::UNKNOWN,
+    }
 }
 
 /// Delivers the plaintext of a record of `len` bytes, with its inner type if there is one, when it is application data.
