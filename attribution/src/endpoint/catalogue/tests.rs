@@ -22,7 +22,7 @@ fn the_catalogue_is_whole() {
         CATALOGUE.providers().iter().partition(|provider| provider.entry.self_hosted);
     assert_eq!((own.len(), hosted.len()), (9, 39));
     let document = CATALOGUE.document();
-    assert_eq!((document.credential_file.len(), document.client.len()), (47, 28));
+    assert_eq!((document.credential_file.len(), document.client.len()), (47, 34));
     let used =
         |id: &String| CATALOGUE.providers().iter().any(|provider| provider.entry.families.contains(id));
     assert!(document.family.keys().all(used));
