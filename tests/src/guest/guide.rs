@@ -19,6 +19,9 @@ const ELSEWHERE: &str = "cargo ";
 /// Ends a command that goes on until it is interrupted, and how long it may.
 const ENDLESS: (&str, &str) = (" -f", "20");
 
+/// Exit status of what SIGINT ended, by timeout(1).
+const INTERRUPTED: i32 = 130;
+
 /// The guide in a folder that is like a checkout after `cargo xtask deb`.
 pub(super) struct Guide {
     folder: PathBuf,
@@ -51,7 +54,8 @@ impl Guide {
     }
 
     fn one(&self, command: &str) -> Result<String> {
-        let mut shell = match command.ends_with(ENDLESS.0) {
+        let endless = command.ends_with(ENDLESS.0);
+        let mut shell = match endless {
             true => {
                 let mut timeout = Command::new("timeout");
                 timeout.args(["--preserve-status", "--signal", "INT", "--kill-after", "10", ENDLESS.1, "sh"]);
@@ -63,7 +67,8 @@ impl Guide {
         shell.env("PATH", format!("{}:{path}", self.folder.join("bin").display()));
         let output = shell.args(["-ec", command]).current_dir(&self.folder).output()?;
         let [out, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        ensure!(output.status.success(), "ended with {}: {out}{error}", output.status);
+        let interrupted = endless && output.status.code() == Some(INTERRUPTED);
+        ensure!(output.status.success() || interrupted, "ended with {}: {out}{error}", output.status);
         Ok(out.into_owned())
     }
 }
