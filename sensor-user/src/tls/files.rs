@@ -164,7 +164,7 @@ impl Files {
         if self.seen.len() >= MAX_FILES {
             self.seen.clear();
         }
-        let name = std::fs::read_link(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let name = name(&file, path);
         let (functions, build_id) = quick(&file, key.size).unwrap_or_else(|error| {
             tracing::debug!(path = name, %error, "not examined for TLS functions");
             self.failed += 1;
@@ -206,6 +206,12 @@ impl Files {
     }
 }
 
+/// Where an open file is: its own path, not that of a link to it.
+fn name(file: &File, path: &Path) -> String {
+    let own = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    own.unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
 /// Opens a regular file. What else a path leads to is not opened: a pipe would wait for its writer, a device may act.
 fn regular(path: &Path) -> Option<File> {
     let named = File::options().read(true).custom_flags(OFlag::O_PATH.bits()).open(path).ok()?;
@@ -241,4 +247,20 @@ fn quick(file: &File, size: u64) -> Result<(Option<Vec<Function>>, String), loca
     let functions = if size <= INLINE { read_whole(&elf)? } else { locate::by_symbols(&elf)?.functions };
     let answer = !functions.is_empty() || size <= INLINE;
     Ok((answer.then_some(functions), elf.build_id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_behind_a_relative_link_is_named_by_its_own_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (library, link) = (folder.path().join("libssl.so.3.0.1"), folder.path().join("libssl.so.3"));
+        std::fs::write(&library, "").unwrap();
+        std::os::unix::fs::symlink("libssl.so.3.0.1", &link).unwrap();
+        let name = name(&regular(&link).unwrap(), &link);
+        assert_eq!(Path::new(&name), library.canonicalize().unwrap());
+        assert!(crate::tls::unused::stays(FileKey::of(&File::open(&link).unwrap()).unwrap(), &name, true));
+    }
 }
