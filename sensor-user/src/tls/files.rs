@@ -96,11 +96,6 @@ impl FileKey {
         Ok(Self::from(&file.metadata()?))
     }
 
-    /// Whether it is on that device.
-    pub fn is_on(self, device: u64) -> bool {
-        self.device == device
-    }
-
     /// Its size in bytes.
     pub fn size(self) -> u64 {
         self.size
@@ -261,6 +256,5 @@ mod tests {
         std::os::unix::fs::symlink("libssl.so.3.0.1", &link).unwrap();
         let name = name(&regular(&link).unwrap(), &link);
         assert_eq!(Path::new(&name), library.canonicalize().unwrap());
-        assert!(crate::tls::unused::stays(FileKey::of(&File::open(&link).unwrap()).unwrap(), &name, true));
     }
 }

@@ -1,8 +1,8 @@
-//! Probed files that nobody can need any more. A probe holds its file: a deleted one keeps its space on the disk, and a
-//! file system cannot be unmounted.
+//! Probed files that nobody can need any more. A probe holds its file, so a deleted one keeps its space on the disk.
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
@@ -11,15 +11,9 @@ use super::{files::FileKey, mapping::Mapping};
 
 /// Processes looked at in one go; if there are more, no file is called unused.
 const MAX_PROCESSES: usize = 65_536;
-/// Folders whose file systems stay mounted as long as the host runs.
-const LASTING: [&str; 6] = ["/", "/usr", "/opt", "/var", "/home", "/root"];
-
-/// Whether the file stays where the host's programs find it: a process that starts tomorrow may have it. One that is known
-/// to call models may be anywhere.
-pub(super) fn stays(key: FileKey, path: &str, is_known: bool) -> bool {
-    let is_there = std::fs::metadata(path).is_ok_and(|metadata| FileKey::from(&metadata) == key);
-    let device = |folder: &&str| std::fs::metadata(folder).map(|metadata| metadata.dev()).ok();
-    is_there && (is_known || LASTING.iter().filter_map(device).any(|device| key.is_on(device)))
+/// Whether a file has a name still: a process that starts tomorrow may have it.
+pub(super) fn has_name(file: &File) -> bool {
+    file.metadata().map_or(true, |metadata| metadata.nlink() > 0)
 }
 
 /// Those of `files`, each with its path, that no process has mapped as code.
@@ -51,7 +45,7 @@ fn name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, process::Command};
+    use std::process::Command;
 
     use super::*;
 
@@ -61,21 +55,15 @@ mod tests {
         let path = folder.path().join("sleep");
         std::fs::copy("/bin/sleep", &path).unwrap();
         let file = File::open(&path).unwrap();
+        assert!(has_name(&file));
         let key = FileKey::of(&file).unwrap();
         let name = path.display().to_string();
         let mut child = Command::new(&path).arg("600").spawn().unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(!stays(key, &name, true));
+        assert!(!has_name(&file));
         assert!(unmapped([(key, name.clone())].into()).is_empty());
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(unmapped([(key, name)].into()), [key].into());
-    }
-
-    #[test]
-    fn a_program_of_the_host_stays_and_another_of_the_same_path_does_not() {
-        let path = "/bin/sleep";
-        assert!(stays(FileKey::of(&File::open(path).unwrap()).unwrap(), path, false));
-        assert!(!stays(FileKey::of(&File::open("/bin/true").unwrap()).unwrap(), path, true));
     }
 }

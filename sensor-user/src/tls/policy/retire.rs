@@ -2,8 +2,7 @@
 //!
 //! A file whose contents were replaced must lose its probes at once: the old offsets lie anywhere in the new code. Its new
 //! contents are looked at when the old probes are gone, because the kernel keeps the instruction that it once found at
-//! an offset. A file that left its place (deleted, its container gone) loses them when no process has had it mapped in two looks:
-//! they would hold its space, and its file system.
+//! an offset. A deleted file loses them when no process has had it mapped in two looks: they would hold its space.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -80,21 +79,15 @@ impl Policy {
         true
     }
 
-    /// Begins to look which files that left their place no process has, when it is time.
+    /// Begins to look which deleted files no process has, when it is time.
     pub(super) fn look_for_unused(&mut self, now_ns: u64) {
         let pause = if self.targets.values().any(|target| target.unused > 0) { NEXT_NS } else { LOOK_NS };
         if now_ns.saturating_sub(self.unused_ns) < pause {
             return;
         }
         self.unused_ns = now_ns;
-        let left = self.targets.iter_mut().filter_map(|(key, target)| {
-            let path = &target.library.path;
-            let stays = unused::stays(*key, path, self.known.iter().any(|known| known.fits(path)));
-            if stays {
-                target.unused = 0;
-            }
-            (!stays).then(|| (*key, path.clone()))
-        });
+        let nameless = self.targets.iter().filter(|(_, target)| !unused::has_name(&target.library.file));
+        let left = nameless.map(|(key, target)| (*key, target.library.path.clone()));
         let left: HashMap<FileKey, String> = left.collect();
         if !left.is_empty() {
             self.unused.begin("kw-unused", move || unused::unmapped(left));
